@@ -1,0 +1,1 @@
+"""Keeps droplets by app and SHA-1, and copies each to its peers. The controller stores, DEAs and the registry read."""

@@ -1,0 +1,257 @@
+"""Every setting of every room, with its unit and its default. Nothing here does anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from appliance.kernel.errors import ConfigError
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+SECONDS = 1.0
+MINUTES = 60.0
+
+
+def _positive(room: str, config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not value > 0:
+            raise ConfigError(f"{room}.{name}", value, "must be above 0")
+
+
+def _one_of(key: str, value: str, *allowed: str) -> None:
+    if value not in allowed:
+        raise ConfigError(key, value, f"must be one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControllerConfig:
+    """The fake controller: CAPI v3, UAA, log-cache front, staging endpoints of 2012."""
+
+    bind: str = "127.0.0.1:7700"
+    external_url: str = ""  # what clients are told; "" for the address it listens on
+    root: Path | None = None  # None: in memory, and a private temporary folder for bits
+    archivers: tuple[str, ...] = ()  # base URLs with credentials; the first one stores
+    user: str = "admin"
+    password: str = "admin"
+    org: str = "dev"
+    space: str = "dev"
+    app_domain: str = "apps.localhost"
+    app_port: int = 7780  # where the router listens, for the URLs that people are shown
+    staging_user: str = "staging"
+    staging_password: str = ""  # "" makes one at start
+    bulk_user: str = "bulk"
+    bulk_password: str = ""  # "" makes one at start
+    registry_password: str = ""  # of UAA client "registry"; "" makes one at start
+    staging_timeout: float = 15 * MINUTES  # seconds, as cf's own
+    max_package: int = 1 * GIB  # bytes
+    max_droplet: int = 1536 * MIB  # bytes
+    default_memory: int = 256  # MB
+    default_disk: int = 1024  # MB
+    token_lifetime: float = 60 * MINUTES  # seconds
+    hold: float = 2 * SECONDS  # how long a GET of a build or of stats may wait for a change
+
+    def __post_init__(self) -> None:
+        _positive(
+            "controller",
+            self,
+            "staging_timeout",
+            "max_package",
+            "max_droplet",
+            "default_memory",
+            "default_disk",
+            "token_lifetime",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagerConfig:
+    """One stager."""
+
+    root: Path | None = None  # workspaces; None: a private temporary folder
+    queues: tuple[str, ...] = ("staging",)  # each is subject and queue group
+    max_active_tasks: int = 2
+    max_waiting_tasks: int = 100  # above it the answer is an error at once
+    max_staging_duration: float = 15 * MINUTES  # seconds
+    max_package: int = 1 * GIB  # bytes, downloaded
+    max_unpacked: int = 4 * GIB  # bytes, unpacked
+    package_cache: str = ""  # base URL; "" stages without one
+    bind: str = "127.0.0.1:0"  # its /varz and /healthz
+
+    def __post_init__(self) -> None:
+        _positive("stager", self, "max_active_tasks", "max_staging_duration", "max_package")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageCacheConfig:
+    """The package cache. ``[package_cache.runtimes]`` names interpreters to build for."""
+
+    bind: str = "127.0.0.1:7770"
+    root: Path | None = None  # None: a private temporary folder
+    purge_on_startup: bool = False
+    offline: bool = False  # never ask an upstream index
+    resolution_fresh: float = 10 * MINUTES  # seconds before pins are looked up again
+    build_timeout: float = 5 * MINUTES  # seconds
+    max_package: int = 1 * GIB  # bytes
+    runtimes: dict[str, str] = field(default_factory=lambda: {"python3": "python3", "ruby": "ruby"})
+
+    def __post_init__(self) -> None:
+        _positive("package_cache", self, "build_timeout", "max_package")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchiverConfig:
+    """One droplet archiver. ``ArchiverConfig()`` alone is a working node."""
+
+    bind: str = "127.0.0.1:7760"
+    root: Path | None = None  # None: in memory, and a private temporary folder for droplets
+    user: str = "archiver"
+    password: str = ""  # "" makes one at start; peers must share it
+    peers: tuple[str, ...] = ()  # base URLs of all archivers; its own among them does no harm
+    max_droplet: int = 1536 * MIB  # bytes
+    batch: int = 32  # outbox rows sent side by side
+    retry_first: float = 0.2 * SECONDS
+    retry_most: float = 60 * SECONDS
+    reconcile_every: float = 45 * SECONDS  # compare holdings with each peer; 0 never does
+
+    def __post_init__(self) -> None:
+        _positive("archiver", self, "max_droplet", "batch")
+        if not 0 < self.retry_first <= self.retry_most:
+            rule = f"must be above 0 s and at most retry_most ({self.retry_most} s)"
+            raise ConfigError("archiver.retry_first", self.retry_first, rule)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeaConfig:
+    """One DEA: runs instances."""
+
+    bind: str = "127.0.0.1:7790"  # its file viewer, /varz and /healthz
+    root: Path | None = None  # instances and droplet cache; None: a private temporary folder
+    host: str = "127.0.0.1"  # the address it gives to the router
+    max_memory: int = 4096  # MB, to hand out
+    max_instances: int = 1024
+    heartbeat: float = 10 * SECONDS
+    advertise: float = 5 * SECONDS
+    register: float = 20 * SECONDS  # routes are announced again this often
+    start_timeout: float = 60 * SECONDS  # for an instance to listen, unless its app says other
+    stop_timeout: float = 10 * SECONDS  # between SIGTERM and SIGKILL
+    crash_lifetime: float = 60 * MINUTES  # a crashed instance's folder is kept this long
+    monitor: float = 2 * SECONDS  # between looks at memory and disk
+
+    def __post_init__(self) -> None:
+        _positive(
+            "dea",
+            self,
+            "max_memory",
+            "max_instances",
+            "heartbeat",
+            "advertise",
+            "start_timeout",
+            "stop_timeout",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HealthManagerConfig:
+    """The health manager."""
+
+    controller: str = ""  # base URL; its /bulk/apps is read
+    bind: str = "127.0.0.1:0"  # its /varz and /healthz
+    look_every: float = 30 * SECONDS  # full comparisons
+    grace: float = 3 * SECONDS  # an instance may be missing this long before it is ordered
+    dea_timeout: float = 25 * SECONDS  # a DEA without heartbeats is lost
+    restart_first: float = 1 * SECONDS  # delay after a crash, doubled each time
+    restart_most: float = 5 * MINUTES
+    flapping_after: int = 5  # crashes in a row
+
+    def __post_init__(self) -> None:
+        _positive("health_manager", self, "look_every", "grace", "dea_timeout", "restart_first")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RouterConfig:
+    """The router."""
+
+    bind: str = "127.0.0.1:7780"
+    status_bind: str = "127.0.0.1:0"  # its /varz, /healthz and /routes
+    stale_after: float = 120 * SECONDS  # a route that is not announced again goes
+    head_timeout: float = 10 * SECONDS  # to receive a whole request head
+    app_timeout: float = 15 * MINUTES  # for an app to begin its answer
+    connect_timeout: float = 5 * SECONDS
+    idle_timeout: float = 75 * SECONDS  # of a kept-alive client connection
+
+    def __post_init__(self) -> None:
+        _positive("router", self, "stale_after", "head_timeout", "app_timeout")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegistryConfig:
+    """The registry: droplets as OCI images, read only."""
+
+    bind: str = "127.0.0.1:7750"
+    root: Path | None = None  # converted layers; None: a private temporary folder
+    controller: str = ""  # base URL
+    client_secret: str = ""  # of UAA client "registry"
+    rootfs: Path | None = None  # a tar or tar.gz to put below the droplet; None: droplet alone
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogsConfig:
+    """The log store."""
+
+    per_source: int = 2 * MIB  # bytes of text kept for one app; the oldest lines go first
+    total: int = 64 * MIB  # bytes of text kept for all
+
+    def __post_init__(self) -> None:
+        _positive("logs", self, "per_source", "total")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """The whole appliance. ``Config()`` alone is what ``appliance up`` starts."""
+
+    state: Path | None = None  # folder that keeps everything; None: in memory, gone at exit
+    listen: str = "127.0.0.1"  # address of every listener
+    bus: str = "local"  # or nats://host:port[,nats://…]
+    sandbox: str = "auto"  # auto, require (refuse to run without isolation), off
+    trace_events: int = 20_000  # kept for `appliance trace`
+    stagers: int = 1
+    archivers: int = 2
+    deas: int = 1
+    controller: ControllerConfig = field(default_factory=ControllerConfig)
+    stager: StagerConfig = field(default_factory=StagerConfig)
+    package_cache: PackageCacheConfig = field(default_factory=PackageCacheConfig)
+    archiver: ArchiverConfig = field(default_factory=ArchiverConfig)
+    dea: DeaConfig = field(default_factory=DeaConfig)
+    health_manager: HealthManagerConfig = field(default_factory=HealthManagerConfig)
+    router: RouterConfig = field(default_factory=RouterConfig)
+    registry: RegistryConfig = field(default_factory=RegistryConfig)
+    logs: LogsConfig = field(default_factory=LogsConfig)
+
+    def __post_init__(self) -> None:
+        _one_of("sandbox", self.sandbox, "auto", "require", "off")
+        for name in ("stagers", "archivers", "deas"):
+            if getattr(self, name) < 1:
+                raise ConfigError(name, getattr(self, name), "must be at least 1")
+        if self.bus != "local" and not self.bus.startswith(("nats://", "tls://")):
+            raise ConfigError("bus", self.bus, "must be local or start with nats:// or tls://")
+
+
+def rooms() -> dict[str, type]:
+    """The settings class of each room, by its table in ``appliance.toml``."""
+    return {f.name: type(getattr(Config(), f.name)) for f in fields(Config) if f.name in _ROOMS}
+
+
+_ROOMS = (
+    "controller",
+    "stager",
+    "package_cache",
+    "archiver",
+    "dea",
+    "health_manager",
+    "router",
+    "registry",
+    "logs",
+)

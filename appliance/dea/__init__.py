@@ -1,0 +1,1 @@
+"""Runs instances of droplets. The controller orders, the router and the health manager listen."""

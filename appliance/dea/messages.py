@@ -1,0 +1,254 @@
+"""What DEAs hear and say on the bus: the droplet execution protocol of 2012."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What one instance may use."""
+
+    mem: int = 512  # MB
+    disk: int = 1024  # MB
+    fds: int = 16384
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Discover:
+    """Who would take this app? Answered by `Hello` after the taint delay, or not at all."""
+
+    subject: ClassVar[str] = "dea.discover"
+
+    droplet: str | int
+    limits: Limits = field(default_factory=Limits)
+    runtime_info: dict[str, Any] | None = None
+    prod: bool | None = None
+    name: str | None = None
+    runtime: str | None = None
+    sha: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hello:
+    """A DEA that is there (``dea.start``), or that would take an app (reply to `Discover`)."""
+
+    subject: ClassVar[str] = "dea.start"
+
+    id: str
+    ip: str
+    port: int  # of its file viewer
+    version: float = 0.99
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """Ask every DEA for its state; answered by `StatusReply`."""
+
+    subject: ClassVar[str] = "dea.status"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StatusReply:
+    """How full a DEA is."""
+
+    id: str
+    ip: str
+    port: int
+    max_memory: float  # MB
+    reserved_memory: float  # MB
+    used_memory: float  # MB
+    num_clients: int
+    version: float = 0.99
+    state: str | None = None  # only while shutting down
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Locate:
+    """Ask every DEA to advertise at once."""
+
+    subject: ClassVar[str] = "dea.locate"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Advertise:
+    """A DEA with room, every 5 s and at each change. A full DEA is silent."""
+
+    subject: ClassVar[str] = "dea.advertise"
+
+    id: str
+    available_memory: float  # MB
+    runtimes: list[str]
+    prod: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """Run one instance. Sent to ``dea.UUID.start``; never answered: watch the heartbeats.
+
+    The fields after ``cc_partition`` are ours; a DEA of 2012 ignores them.
+    """
+
+    subject: ClassVar[str] = "dea.*.start"
+
+    droplet: str | int  # the process that runs (for the web process, the app's guid)
+    index: int
+    name: str
+    version: str  # STAGEDSHA-RUNCOUNT
+    sha1: str
+    executableFile: str
+    executableUri: str
+    uris: list[str] = field(default_factory=list)
+    services: list[dict[str, Any]] = field(default_factory=list)
+    env: list[str] = field(default_factory=list)  # "NAME=value"
+    users: list[str] = field(default_factory=list)
+    runtime: str | None = None
+    runtime_info: dict[str, Any] | None = None
+    framework: str | None = None
+    prod: bool | None = None
+    limits: Limits = field(default_factory=Limits)
+    debug: str | None = None
+    console: bool | None = None
+    flapping: bool | None = None
+    cc_partition: str = "default"
+    executableUris: list[str] = field(default_factory=list)
+    sha256: str | None = None
+    app_id: str | None = None  # the app's guid: where its log lines go
+    process_type: str = "web"
+    command: str | None = None  # replaces the droplet's own start command
+    instance_guid: str | None = None
+    health_check: dict[str, Any] | None = None  # {"type": "port"|"process"|"http", "timeout": s, …}
+    port_wanted: bool | None = None  # None: a port when there are URIs, as in 2012
+    vcap_application: dict[str, Any] | None = None  # merged over what the DEA makes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stop:
+    """Stop what matches; all but ``droplet`` may be left out, and all that is given must match."""
+
+    subject: ClassVar[str] = "dea.stop"
+
+    droplet: str | int
+    version: str | None = None
+    instances: list[str] | None = None  # instance ids
+    instance_ids: list[str] | None = None  # the name that the 2012 controller really sends
+    indices: list[int] | None = None
+    states: list[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Update:
+    """The URIs of an app changed: register what is new, unregister what is gone."""
+
+    subject: ClassVar[str] = "dea.update"
+
+    droplet: str | int
+    uris: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FindDroplet:
+    """Ask for instances that match; one `FoundInstance` per match."""
+
+    subject: ClassVar[str] = "dea.find.droplet"
+
+    droplet: str | int
+    version: str | None = None
+    instances: list[str] | None = None
+    instance_ids: list[str] | None = None
+    indices: list[int] | None = None
+    states: list[str] | None = None
+    include_stats: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What an instance used at *time*."""
+
+    time: str  # RFC 3339
+    cpu: float  # percent of one core
+    mem: float  # KB, as in 2012
+    disk: int  # bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stats:
+    """Figures of one running instance."""
+
+    name: str
+    host: str
+    port: int | None
+    uris: list[str]
+    uptime: float  # seconds
+    mem_quota: int  # bytes
+    disk_quota: int  # bytes
+    fds_quota: int
+    cores: int = 1
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundInstance:
+    """Reply to `FindDroplet`."""
+
+    dea: str
+    version: str
+    droplet: str
+    instance: str
+    index: int
+    state: str  # STARTING RUNNING STOPPED CRASHED
+    state_timestamp: float  # seconds since 1970
+    file_uri: str = ""
+    credentials: list[str] = field(default_factory=list)
+    staged: str = ""
+    stats: Stats | None = None
+    exit_description: str | None = None  # ours
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DropletStatus:
+    """Ask for one `Stats` per live instance of all apps; subject of 2012."""
+
+    subject: ClassVar[str] = "droplet.status"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeartbeatInstance:
+    """One instance in a heartbeat."""
+
+    droplet: str
+    version: str
+    instance: str
+    index: int
+    state: str
+    state_timestamp: int  # seconds since 1970
+    cc_partition: str = "default"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heartbeat:
+    """All instances of a DEA every 10 s, and one alone when it becomes RUNNING (or STARTING)."""
+
+    subject: ClassVar[str] = "dea.heartbeat"
+
+    droplets: list[HeartbeatInstance]
+    dea: str
+    prod: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DropletExited:
+    """An instance ended: STOPPED, CRASHED, DEA_EVACUATION or DEA_SHUTDOWN."""
+
+    subject: ClassVar[str] = "droplet.exited"
+
+    droplet: str
+    version: str
+    instance: str
+    index: int
+    reason: str
+    cc_partition: str = "default"
+    crash_timestamp: int | None = None  # only when it crashed
+    exit_status: int | None = None  # ours
+    exit_description: str | None = None  # ours: a sentence, e.g. "never listened on its port"

@@ -1,0 +1,1 @@
+"""What every room stands on: bus, HTTP, store, processes, trace. Knows no room."""

@@ -1,0 +1,51 @@
+"""Log lines on the bus: from every source to the log store, and out again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+LIMIT = 1000  # envelopes in one answer, as log-cache
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One line, without its newline."""
+
+    timestamp: int  # nanoseconds since 1970
+    text: str  # undecodable bytes are replaced
+    source_type: str  # API, STG, APP/PROC/WEB, APP/TASK/name, RTR, CELL, SSH
+    instance: str = "0"
+    error: bool = False  # True: ERR, False: OUT
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogLines:
+    """Some lines of one app, in order. Senders batch; subject is ``logs.lines.APPGUID``."""
+
+    subject: ClassVar[str] = "logs.lines.*"
+
+    source: str  # the app's guid
+    lines: list[Line]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadLogs:
+    """Ask the log store for envelopes of one app, as log-cache's read call."""
+
+    subject: ClassVar[str] = "logs.read"
+
+    source: str
+    start_time: int = 0  # nanoseconds, inclusive; may be negative
+    end_time: int | None = None  # nanoseconds, exclusive
+    limit: int = 100  # at most `LIMIT`
+    descending: bool = False
+    types: list[str] = field(default_factory=list)  # LOG …; empty for any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadLogsReply:
+    """Envelopes in log-cache's JSON form: ``{"timestamp", "source_id", "instance_id", …}``."""
+
+    batch: list[dict[str, Any]]

@@ -1,0 +1,1 @@
+"""Droplets as OCI images. skopeo, podman and docker pull; droplets come from the controller and the archivers."""

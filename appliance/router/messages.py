@@ -1,0 +1,58 @@
+"""What routers hear and say on the bus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RouterStart:
+    """A router began: everybody with routes registers them again."""
+
+    subject: ClassVar[str] = "router.start"
+
+    id: str
+    version: float = 1.0
+    hosts: list[str] = field(default_factory=list)
+    minimumRegisterIntervalInSeconds: int = 20
+    prunteThresholdInSeconds: int = 120
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RouterGreet:
+    """A late comer asks the routers for their `RouterStart`."""
+
+    subject: ClassVar[str] = "router.greet"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RouterRegister:
+    """This host and port answers for these URIs. Repeated, or it goes stale after 120 s."""
+
+    subject: ClassVar[str] = "router.register"
+
+    host: str
+    port: int
+    uris: list[str]
+    dea: str | None = None
+    app: str | None = None
+    tags: dict[str, Any] = field(default_factory=dict)
+    private_instance_id: str | None = None
+    private_instance_index: str | None = None
+    stale_threshold_in_seconds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RouterUnregister:
+    """It no longer answers for these URIs."""
+
+    subject: ClassVar[str] = "router.unregister"
+
+    host: str
+    port: int
+    uris: list[str]
+    dea: str | None = None
+    app: str | None = None
+    tags: dict[str, Any] = field(default_factory=dict)
+    private_instance_id: str | None = None

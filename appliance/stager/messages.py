@@ -1,0 +1,70 @@
+"""What the stager hears and answers on the bus: the staging protocol of 2012."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """Limits while staging. In MB, and under other names than the DEA's ``limits``."""
+
+    memory: int = 1024  # MB
+    disk: int = 1024  # MB
+    fds: int = 16384
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Properties:
+    """What the app is. Only ``framework_info.name`` chooses a plugin; none means detection."""
+
+    services: list[dict[str, Any]] = field(default_factory=list)
+    framework: str | None = None
+    framework_info: dict[str, Any] | None = None
+    runtime: str | None = None
+    runtime_info: dict[str, Any] | None = None
+    resources: Resources = field(default_factory=Resources)
+    environment: list[str] = field(default_factory=list)  # "NAME=value"
+    meta: dict[str, Any] = field(default_factory=dict)  # meta.command: the start command
+    buildpacks: list[str] = field(default_factory=list)  # ours: names or URLs, in order
+    stack: str | None = None  # ours
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagingRequest:
+    """Turn the zip at *download_uri* into a droplet and post it to *upload_uri*.
+
+    Subject ``staging`` is also the queue group: exactly one stager takes each request.
+    """
+
+    subject: ClassVar[str] = "staging"
+
+    app_id: str | int
+    download_uri: str  # of a zip; user:password may be in the URL
+    upload_uri: str  # takes multipart upload[droplet]; user:password may be in the URL
+    properties: Properties
+    task_id: str | None = None  # ours: chosen by the asker, so that a repeat is recognised
+    timeout: float | None = None  # ours: seconds; the stager's own limit applies too
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagingReply:
+    """How staging ended. ``error`` is absent on success, else a plain two-line string.
+
+    Everything after ``error`` is ours, and absent in answers of an original stager.
+    """
+
+    task_id: str
+    task_log: str  # lines "[YYYY-MM-DD HH:MM:SS] text\n"
+    error: str | None = None  # "Staging task failed:\n Failed downloading app"
+    error_code: str | None = None  # e.g. "no-plugin-matched"; see the stager's errors
+    phase: str | None = None  # fetch, unpack, detect, build, pack, upload
+    hint: str | None = None
+    exit_code: int | None = None  # of the decade of the phase
+    detected: str | None = None  # the plugin, e.g. "python"
+    process_types: dict[str, str] | None = None  # {"web": "python3 app.py", …}
+    droplet_sha1: str | None = None
+    droplet_size: int | None = None  # bytes
+    sandbox: str | None = None  # "bubblewrap", "landlock", "plain"
+    phases: dict[str, float] | None = None  # seconds spent in each phase
