@@ -1,1 +1,4 @@
-"""Keeps droplets by app and SHA-1, and copies each to its peers. The controller stores, DEAs and the registry read."""
+"""Keeps droplets by app and SHA-1, and copies each to its peers.
+
+The controller stores here; DEAs and the registry read.
+"""

@@ -1,1 +1,4 @@
-"""Log lines of every source, recent ones kept in memory. DEAs and stagers send, the controller reads."""
+"""Log lines of every source, recent ones kept in memory.
+
+DEAs, stagers and the router send; the controller reads for its clients.
+"""
