@@ -1,0 +1,22 @@
+"""Zip and tar archives: unpacked strictly, packed the same way every time.
+
+`tarfile` and `zipfile` let hostile archives write outside, fill the disk or mean two
+things at once; these functions refuse what is not plainly harmless and say why.
+"""
+
+from .archive_pack import pack_tar_gz
+from .archive_rules import DROPLET_LIMITS, ArchiveLimits, ArchiveRefused
+from .archive_tar import unpack_tar
+from .archive_zip import unpack_zip
+from .unpacked import Packed, Unpacked
+
+__all__ = [
+    "DROPLET_LIMITS",
+    "ArchiveLimits",
+    "ArchiveRefused",
+    "Packed",
+    "Unpacked",
+    "pack_tar_gz",
+    "unpack_tar",
+    "unpack_zip",
+]
