@@ -1,0 +1,1 @@
+"""Child processes: made by one thread, confined by a sandbox, measured, and never left behind."""
