@@ -1,0 +1,1 @@
+"""What outlives a request: content-addressed files, and SQLite for everything about them."""
