@@ -1,0 +1,244 @@
+"""The bus in this process: NATS semantics on trio queues, nothing copied, nothing awaited."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import NamedTuple
+
+import trio
+
+from appliance.kernel.bus import (
+    MAX_PAYLOAD,
+    QUEUE_BYTES,
+    QUEUE_MESSAGES,
+    BadRequest,
+    BusClosed,
+    Message,
+    NoResponders,
+    PayloadTooLarge,
+    RequestTimeout,
+    Subscription,
+)
+from appliance.kernel.bus.mailbox import Answer, Mailbox
+from appliance.kernel.bus.subjects import SubjectTrie, check_pattern, check_queue, check_subject
+
+MAX_ROUTES = 4096  # subjects whose subscribers are remembered
+INBOX = "_INBOX."  # answers go to subjects below it
+
+
+class _Group:
+    """Members of one queue group that match one subject; each message goes to one of them."""
+
+    __slots__ = ("_members", "_turn")
+
+    def __init__(self) -> None:
+        self._members: list[Mailbox] = []
+        self._turn = 0
+
+    def join(self, member: Mailbox) -> None:
+        self._members.append(member)
+
+    def choose(self) -> Mailbox:
+        """The least busy member; those that are equally busy take turns."""
+        members = self._members
+        if len(members) == 1:
+            return members[0]
+        self._turn += 1
+        first = self._turn % len(members)
+        return min(members[first:] + members[:first], key=_load)
+
+
+def _load(member: Mailbox) -> int:
+    return member.load
+
+
+class _Route(NamedTuple):
+    """Who receives what is published to one subject."""
+
+    alone: tuple[Mailbox, ...]
+    groups: tuple[_Group, ...]
+
+
+_NOWHERE = _Route((), ())
+
+
+class LocalBus:
+    """A `Bus` for the tasks of one trio run."""
+
+    def __init__(
+        self,
+        *,
+        max_payload: int = MAX_PAYLOAD,
+        queue_messages: int = QUEUE_MESSAGES,
+        queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
+        self.max_payload = max_payload  # bytes of headers and data in one message
+        self._queue_messages = queue_messages
+        self._queue_bytes = queue_bytes
+        self._subscribers: SubjectTrie[tuple[str, Mailbox]] = SubjectTrie()
+        self._mailboxes: set[Mailbox] = set()
+        self._routes: dict[str, _Route] = {}  # forgotten whenever somebody (un)subscribes
+        # Inboxes of requests come and go too fast for the trie: they are found by name.
+        self._inboxes: dict[str, Answer | Mailbox] = {}
+        self._numbers = count(1)
+        self._closed = False
+
+    def publish(
+        self,
+        subject: str,
+        data: bytes = b"",
+        *,
+        reply: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Hand *data* to every matching subscription (one per queue group); never waits."""
+        self._send(subject, data, reply, headers)
+
+    @asynccontextmanager
+    async def subscribe(self, subject: str, *, queue: str = "") -> AsyncIterator[Subscription]:
+        """Receive what matches *subject* while the context is open."""
+        check_pattern(subject)
+        if queue:
+            check_queue(queue)
+        self._check_open()
+        mailbox = self._mailbox()
+        self._subscribers.add(subject, (queue, mailbox))
+        self._routes.clear()
+        try:
+            yield mailbox
+        finally:
+            self._subscribers.remove(subject, (queue, mailbox))
+            self._routes.clear()
+            self._mailboxes.discard(mailbox)
+            mailbox.discard()
+
+    async def request(
+        self,
+        subject: str,
+        data: bytes = b"",
+        *,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> Message:
+        """Publish with a reply subject of its own and return the first answer."""
+        inbox = f"{INBOX}{next(self._numbers)}"
+        answer = self._inboxes[inbox] = Answer()
+        try:
+            if not self._send(subject, data, inbox, headers):
+                await trio.lowlevel.checkpoint()
+                raise NoResponders(f"Nobody listens on {subject}.")
+            with trio.fail_after(timeout):
+                return await answer.wait()
+        except trio.TooSlowError:
+            raise RequestTimeout(f"No answer from {subject} within {timeout:g} s.") from None
+        finally:
+            del self._inboxes[inbox]
+
+    @asynccontextmanager
+    async def request_many(
+        self, subject: str, data: bytes = b"", *, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Subscription]:
+        """Publish and receive any number of answers while the context is open."""
+        self._check_open()
+        inbox = f"{INBOX}{next(self._numbers)}"
+        mailbox = self._inboxes[inbox] = self._mailbox()
+        try:
+            self._send(subject, data, inbox, headers)
+            yield mailbox
+        finally:
+            del self._inboxes[inbox]
+            self._mailboxes.discard(mailbox)
+            mailbox.discard()
+
+    async def flush(self) -> None:
+        """Return when all that was published is in the queues, which it is at once."""
+        self._check_open()
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """Take no more messages. Subscribers get what is queued, then their iteration ends."""
+        self._closed = True
+        for mailbox in self._mailboxes:
+            mailbox.finish()
+        for inbox in self._inboxes.values():
+            if isinstance(inbox, Answer):
+                inbox.fail(BusClosed("The bus was closed before an answer came."))
+        await trio.lowlevel.checkpoint()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BusClosed("The bus is closed.")
+
+    def _mailbox(self) -> Mailbox:
+        mailbox = Mailbox(max_messages=self._queue_messages, max_bytes=self._queue_bytes)
+        self._mailboxes.add(mailbox)
+        return mailbox
+
+    def _send(
+        self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None
+    ) -> bool:
+        """Deliver one message, and tell whether anybody listens."""
+        if self._closed:
+            raise BusClosed("The bus is closed.")
+        inbox = self._inboxes.get(subject)
+        route = self._routes.get(subject) or self._route(subject)
+        if reply and reply not in self._inboxes:
+            check_subject(reply)
+        size = len(data)
+        if headers:
+            headers = dict(headers)
+            size += size_of_headers(headers)
+        else:
+            headers = {}
+        if size > self.max_payload:
+            raise PayloadTooLarge(
+                f"A message of {size} bytes for {subject} is above the limit"
+                f" of {self.max_payload} bytes."
+            )
+        message = Message(subject, data, reply, headers)
+        if inbox is not None:
+            inbox.put(message, size)
+        for mailbox in route.alone:
+            mailbox.put(message, size)
+        for group in route.groups:
+            group.choose().put(message, size)
+        return inbox is not None or route is not _NOWHERE
+
+    def _route(self, subject: str) -> _Route:
+        """Find who receives *subject*, and remember it if it is likely to come again."""
+        passing = subject.startswith(INBOX)
+        if not passing or subject not in self._inboxes:
+            check_subject(subject)
+        alone = []
+        groups: dict[str, _Group] = {}
+        for queue, mailbox in self._subscribers.match(subject):
+            if queue:
+                groups.setdefault(queue, _Group()).join(mailbox)
+            else:
+                alone.append(mailbox)
+        route = _Route(tuple(alone), tuple(groups.values())) if alone or groups else _NOWHERE
+        if not passing:
+            if len(self._routes) >= MAX_ROUTES:
+                self._routes.clear()
+            self._routes[subject] = route
+        return route
+
+
+def size_of_headers(headers: Mapping[str, str]) -> int:
+    """Bytes that *headers* take on a NATS wire.
+
+    Raises:
+      BadRequest: a name or value that would break the lines of the header block.
+    """
+    size = 12  # "NATS/1.0", its line end and the empty line
+    for name, value in headers.items():
+        if not name or "\n" in value or "\r" in value or not _is_name(name):
+            raise BadRequest(f"The header {name!r} has a line break, or no proper name.")
+        size += len(name) + len(value) + 4
+    return size
+
+
+def _is_name(name: str) -> bool:
+    return name.isascii() and name.isprintable() and ":" not in name and " " not in name
