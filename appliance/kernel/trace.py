@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -59,3 +60,28 @@ class Trace:
     def named(self, room: str) -> Trace:
         """The same trace, told by another room."""
         return replace(self, room=room)
+
+
+class TraceLog:
+    """A sink that keeps the last *limit* events for those who ask later."""
+
+    def __init__(self, limit: int) -> None:
+        self._events: deque[Event] = deque(maxlen=limit)
+
+    def __call__(self, event: Event) -> None:
+        self._events.append(event)
+
+    def of(self, trace: str) -> list[Event]:
+        """The events of one push, in order."""
+        return [event for event in self._events if event.trace == trace]
+
+    def latest(self, what: str, **data: Value) -> Event | None:
+        """The newest event *what* whose data has all of *data*."""
+        for event in reversed(self._events):
+            if event.what == what and data.items() <= event.data.items():
+                return event
+        return None
+
+    def recent(self, count: int) -> list[Event]:
+        """The newest *count* events, oldest first."""
+        return list(self._events)[-count:]

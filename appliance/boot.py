@@ -1,0 +1,283 @@
+"""Starts the rooms. The only module, besides the commands, that knows all of them.
+
+Sockets are bound first, so that clients wait instead of being refused; then the rooms
+start back to front, so that the door, the controller, opens last.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from appliance import __version__
+from appliance.config import Config
+from appliance.endpoints import Endpoints
+from appliance.kernel.bus import Bus
+from appliance.kernel.clock import Clock, Ids
+from appliance.kernel.health import Health
+from appliance.kernel.http.client import Client
+from appliance.kernel.http.sockets import listen
+from appliance.kernel.kit import Kit
+from appliance.kernel.process.spawner import open_spawner
+from appliance.kernel.trace import Sink, Trace, TraceLog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """An appliance that runs in this process."""
+
+    config: Config
+    endpoints: Endpoints
+    kit: Kit
+    trace_log: TraceLog
+
+    @property
+    def health(self) -> Health:
+        """The state of each room."""
+        return self.kit.health
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """Sockets that listen already, as ``fd://`` addresses and as URLs."""
+
+    binds: dict[str, str]
+    urls: dict[str, str]
+
+
+def bind_sockets(config: Config) -> Bound:
+    """Open every listener now. Raises PortTaken, naming who holds the port."""
+    wanted = {
+        "controller": config.controller.bind,
+        "router": config.router.bind,
+        "registry": config.registry.bind,
+        "package_cache": config.package_cache.bind,
+    }
+    for number in range(config.archivers):
+        wanted[f"archiver.{number}"] = _nth(config.archiver.bind, number)
+    for number in range(config.deas):
+        wanted[f"dea.{number}"] = _nth(config.dea.bind, number)
+    binds, urls = {}, {}
+    for name, bind in wanted.items():
+        sockets = listen(bind)
+        host, port = sockets[0].getsockname()[:2]
+        binds[name] = ",".join(f"fd://{sock.detach()}" for sock in sockets)
+        urls[name] = f"http://{host}:{port}"
+    return Bound(binds=binds, urls=urls)
+
+
+def _nth(bind: str, number: int) -> str:
+    """The address of the *number*-th room of a kind: the ports follow each other."""
+    host, _, port = bind.rpartition(":")
+    return bind if port == "0" else f"{host}:{int(port) + number}"
+
+
+@asynccontextmanager
+async def running(
+    config: Config | None = None, *, bound: Bound | None = None, sinks: Sequence[Sink] = ()
+) -> AsyncIterator[Running]:
+    """A whole appliance while the block runs; nothing is left of it afterwards.
+
+    Without a *config* every port is one that the operating system picks.
+    """
+    config = config or anywhere(Config())
+    bound = bound or bind_sockets(config)
+    async with AsyncExitStack() as stack:
+        trace_log = TraceLog(config.trace_events)
+        spawner = await stack.enter_async_context(open_spawner(config.sandbox))
+        bus = await stack.enter_async_context(_open_bus(config.bus))
+        client = Client()
+        stack.push_async_callback(client.aclose)
+        kit = Kit(
+            room="boot",
+            bus=bus,
+            http=client,
+            spawner=spawner,
+            trace=Trace("boot", [trace_log, *sinks]),
+            clock=Clock(),
+            ids=Ids(),
+        )
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        endpoints = await _start_rooms(config, bound, kit, trace_log, nursery)
+        try:
+            yield Running(config=config, endpoints=endpoints, kit=kit, trace_log=trace_log)
+        finally:
+            # Rooms end by themselves: the nursery waits for the last one.
+            kit.stopping.set()
+
+
+def anywhere(config: Config) -> Config:
+    """*config* with every port left to the operating system."""
+
+    def moved(room: Any) -> Any:
+        host = room.bind.rpartition(":")[0]
+        return replace(room, bind=f"{host}:0")
+
+    return replace(
+        config,
+        controller=moved(config.controller),
+        router=moved(config.router),
+        registry=moved(config.registry),
+        package_cache=moved(config.package_cache),
+        archiver=moved(config.archiver),
+        dea=moved(config.dea),
+    )
+
+
+@asynccontextmanager
+async def _open_bus(where: str) -> AsyncIterator[Bus]:
+    if where == "local":
+        from appliance.kernel.bus.local import LocalBus
+
+        local = LocalBus()
+        try:
+            yield local
+        finally:
+            await local.aclose()
+    else:
+        from appliance.kernel.bus.nats import open_nats_bus
+
+        async with open_nats_bus(where.split(",")) as bus:
+            yield bus
+
+
+Serve = Callable[..., Awaitable[None]]
+
+
+async def _start_rooms(
+    config: Config, bound: Bound, kit: Kit, trace_log: TraceLog, nursery: trio.Nursery
+) -> Endpoints:
+    from appliance.archiver.service import serve as serve_archiver
+    from appliance.dea.service import serve as serve_dea
+    from appliance.health_manager.service import serve as serve_health_manager
+    from appliance.logs.service import serve as serve_logs
+    from appliance.package_cache.service import serve as serve_package_cache
+    from appliance.registry.service import serve as serve_registry
+    from appliance.router.service import serve as serve_router
+    from appliance.stager.service import serve as serve_stager
+    from fake_controller.service import serve as serve_controller
+
+    urls, binds = bound.urls, bound.binds
+    user, password = config.archiver.user, config.archiver.password or kit.ids.hex(32)
+    archivers = tuple(
+        _with_login(urls[f"archiver.{number}"], user, password)
+        for number in range(config.archivers)
+    )
+    registry_secret = config.controller.registry_password or kit.ids.hex(32)
+
+    def root(room: str) -> Path | None:
+        return config.state / room if config.state else None
+
+    async def start(name: str, serve: Serve, settings: Any, **more: Any) -> str:
+        kit.health.mark(name, "starting")
+        call = _Call(serve, settings, kit.named(name), more)
+        return str(await nursery.start(call))
+
+    await start("logs", serve_logs, config.logs)
+    for number in range(config.archivers):
+        settings = replace(
+            config.archiver,
+            bind=binds[f"archiver.{number}"],
+            root=root(f"archiver-{number}"),
+            password=password,
+            peers=archivers,
+        )
+        await start(f"archiver-{number}", serve_archiver, settings)
+    package_cache = replace(
+        config.package_cache, bind=binds["package_cache"], root=root("package_cache")
+    )
+    await start("package_cache", serve_package_cache, package_cache)
+    stager = replace(config.stager, package_cache=urls["package_cache"], root=root("stager"))
+    for number in range(config.stagers):
+        await start(_numbered("stager", number, config.stagers), serve_stager, stager)
+    for number in range(config.deas):
+        name = _numbered("dea", number, config.deas)
+        await start(
+            name, serve_dea, replace(config.dea, bind=binds[f"dea.{number}"], root=root(name))
+        )
+    await start("router", serve_router, replace(config.router, bind=binds["router"]))
+    registry = replace(
+        config.registry,
+        bind=binds["registry"],
+        root=root("registry"),
+        controller=urls["controller"],
+        client_secret=registry_secret,
+    )
+    await start("registry", serve_registry, registry)
+    endpoints = _endpoints(config, bound, kit)
+    controller = replace(
+        config.controller,
+        bind=binds["controller"],
+        root=root("controller"),
+        archivers=archivers,
+        app_port=int(urls["router"].rpartition(":")[2]),
+        registry_password=registry_secret,
+    )
+
+    def about() -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "endpoints": endpoints.as_dict(),
+            "rooms": kit.health.report(),
+            "sandbox": {
+                "kind": kit.spawner.sandbox.kind,
+                "isolated": kit.spawner.sandbox.isolated,
+                "reason": kit.spawner.sandbox.reason,
+            },
+            "state": endpoints.state,
+        }
+
+    await start("controller", serve_controller, controller, trace_log=trace_log, about=about)
+    health_manager = replace(config.health_manager, controller=urls["controller"])
+    await start("health_manager", serve_health_manager, health_manager)
+    kit.trace.event("appliance.ready", api=endpoints.api)
+    return endpoints
+
+
+@dataclass(frozen=True)
+class _Call:
+    """`nursery.start` passes positional arguments only; a room also takes keywords."""
+
+    serve: Serve
+    settings: Any
+    kit: Kit
+    more: dict[str, Any]
+
+    async def __call__(
+        self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        await self.serve(self.settings, self.kit, task_status=task_status, **self.more)
+
+
+def _endpoints(config: Config, bound: Bound, kit: Kit) -> Endpoints:
+    urls = bound.urls
+    sandbox = kit.spawner.sandbox
+    return Endpoints(
+        api=urls["controller"],
+        apps=urls["router"],
+        registry=urls["registry"],
+        package_cache=urls["package_cache"],
+        archivers=[urls[f"archiver.{number}"] for number in range(config.archivers)],
+        files=urls["dea.0"],
+        nats="" if config.bus == "local" else config.bus,
+        user=config.controller.user,
+        password=config.controller.password,
+        state=str(config.state) if config.state else "",
+        sandbox=sandbox.kind if sandbox.isolated else f"NOT ISOLATED: {sandbox.reason}",
+        pid=os.getpid(),
+        version=__version__,
+    )
+
+
+def _numbered(room: str, number: int, count: int) -> str:
+    return room if count == 1 else f"{room}-{number}"
+
+
+def _with_login(url: str, user: str, password: str) -> str:
+    return url.replace("://", f"://{user}:{password}@", 1)

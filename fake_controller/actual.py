@@ -1,0 +1,148 @@
+"""What really runs, as the DEAs tell it: the table behind every process's stats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from appliance.dea.messages import DropletExited, Heartbeat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instance:
+    """One instance of a process, as last heard of."""
+
+    process: str  # guid of the process: the wire's ``droplet``
+    version: str
+    guid: str
+    index: int
+    state: str  # STARTING RUNNING CRASHED
+    since: float  # seconds since 1970
+    dea: str = ""
+    details: str | None = None  # why it crashed or does not start
+
+
+SILENCE = 25.0  # seconds without a word after which an instance is lost: 2.5 heartbeats
+
+
+@dataclass
+class Actual:
+    """Live instances by guid, and the last crash of each index.
+
+    Times named *now* are seconds on trio's clock.
+    """
+
+    live: dict[str, Instance] = field(default_factory=dict)
+    seen_at: dict[str, float] = field(default_factory=dict)  # instance guid: *now* of its last word
+    crashed: dict[tuple[str, int], Instance] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)  # process: why no DEA takes it
+    _changed: trio.Event = field(default_factory=trio.Event)
+
+    def ordered(self, instance: Instance, now: float) -> None:
+        """A DEA was told to start *instance*: it counts, until it is heard of or stays silent."""
+        self._keep(instance, now)
+
+    def heard(self, heartbeat: Heartbeat, now: float) -> None:
+        """Take in what a DEA says of all, or of one, of its instances."""
+        for item in heartbeat.droplets:
+            if item.state not in ("STARTING", "RUNNING"):
+                continue
+            self.seen_at[item.instance] = now
+            known = self.live.get(item.instance)
+            if known and known.state == item.state:
+                continue
+            instance = Instance(
+                process=item.droplet,
+                version=item.version,
+                guid=item.instance,
+                index=item.index,
+                state=item.state,
+                since=item.state_timestamp,
+                dea=heartbeat.dea,
+            )
+            if item.state == "RUNNING":
+                self.crashed.pop((item.droplet, item.index), None)
+            self._keep(instance, now)
+
+    def exited(self, message: DropletExited) -> None:
+        """Forget an instance that ended; keep why, when it crashed."""
+        gone = self.live.pop(message.instance, None)
+        self.seen_at.pop(message.instance, None)
+        if message.reason == "CRASHED":
+            self.crashed[message.droplet, message.index] = Instance(
+                process=message.droplet,
+                version=message.version,
+                guid=message.instance,
+                index=message.index,
+                state="CRASHED",
+                since=message.crash_timestamp or 0,
+                dea=gone.dea if gone else "",
+                details=message.exit_description,
+            )
+        self._notify()
+
+    def refuse(self, process: str, why: str) -> None:
+        """No DEA takes *process* at the moment."""
+        self.refused[process] = why
+        self._notify()
+
+    def forget(self, process: str) -> None:
+        """The process is stopped or gone: its crashes are history."""
+        for key in [key for key in self.crashed if key[0] == process]:
+            del self.crashed[key]
+        self.refused.pop(process, None)
+        self._notify()
+
+    def prune(self, now: float) -> list[Instance]:
+        """Forget what nobody spoke of for too long; returns it."""
+        lost = [i for i in self.live.values() if now - self.seen_at[i.guid] > SILENCE]
+        for instance in lost:
+            del self.live[instance.guid], self.seen_at[instance.guid]
+        if lost:
+            self._notify()
+        return lost
+
+    def of(self, process: str) -> list[Instance]:
+        """Live instances of *process*, by index, the RUNNING ones of an index first."""
+        mine = [i for i in self.live.values() if i.process == process]
+        return sorted(mine, key=lambda i: (i.index, i.state != "RUNNING"))
+
+    def seen(self, process: str, wanted: int) -> list[Instance]:
+        """What clients are shown: one entry for each index below *wanted*.
+
+        An index that crashed and starts again is shown CRASHED until it runs, so that a
+        client that looks now and then does not take a crash loop for a slow start.
+        """
+        by_index: dict[int, Instance] = {}
+        for instance in self.of(process):
+            by_index.setdefault(instance.index, instance)
+        shown = []
+        for index in range(wanted):
+            instance = by_index.get(index)
+            crash = self.crashed.get((process, index))
+            if crash and (instance is None or instance.state != "RUNNING"):
+                shown.append(crash)
+            elif instance:
+                shown.append(instance)
+            else:
+                down = Instance(
+                    process=process, version="", guid="", index=index, state="DOWN", since=0
+                )
+                shown.append(replace(down, details=self.refused.get(process)))
+        return shown
+
+    @property
+    def changed(self) -> trio.Event:
+        """Set at the next change. Take it *before* looking, and no change is missed."""
+        return self._changed
+
+    def _keep(self, instance: Instance, now: float) -> None:
+        self.live[instance.guid] = instance
+        self.seen_at[instance.guid] = now
+        self.refused.pop(instance.process, None)
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

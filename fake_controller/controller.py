@@ -1,0 +1,106 @@
+"""What the controller's parts share: records, bits, tokens, what runs, and the kit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from appliance.config import ControllerConfig
+from appliance.kernel.bus import BusClosed
+from appliance.kernel.errors import ApplianceError
+from appliance.kernel.kit import Kit
+from appliance.kernel.trace import TraceLog
+from appliance.logs.messages import Line, LogLines
+from fake_controller.actual import Actual
+from fake_controller.bits import Bits
+from fake_controller.errors import CloudError
+from fake_controller.model import Job
+from fake_controller.store import Store
+from fake_controller.tokens import Tokens
+
+
+@dataclass
+class Upload:
+    """A one-shot handle: the stager brings the droplet of one build here."""
+
+    app_guid: str
+    build_guid: str
+    stored: trio.Event = field(default_factory=trio.Event)
+    sha1: str = ""
+    sha256: str = ""
+    size: int = 0  # bytes
+
+
+@dataclass(kw_only=True)
+class Controller:
+    """One controller. Its HTTP routes and its background work act on this."""
+
+    config: ControllerConfig
+    kit: Kit
+    store: Store
+    bits: Bits
+    tokens: Tokens
+    secrets: dict[str, str]  # user or client: password, for staging, bulk and registry
+    background: trio.Nursery
+    trace_log: TraceLog
+    about: Callable[[], dict[str, Any]]  # the process around it, for /_appliance/info
+    actual: Actual = field(default_factory=Actual)
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    url: str = ""  # where it listens; known once the listener is open
+    _builds: trio.Event = field(default_factory=trio.Event)
+
+    def log(self, app_guid: str, text: str, *, source: str = "API") -> None:
+        """Put a line into the app's log, as clients expect at each step."""
+        line = Line(timestamp=self.kit.clock.time_ns(), text=text, source_type=source)
+        try:
+            self.kit.publish(
+                LogLines(source=app_guid, lines=[line]), subject=f"logs.lines.{app_guid}"
+            )
+        except BusClosed:
+            self.kit.trace.event("line.lost", app=app_guid)
+
+    def build_changed(self) -> None:
+        """Wake the clients that wait for a build or a job."""
+        self._builds.set()
+        self._builds = trio.Event()
+
+    @property
+    def work_changed(self) -> trio.Event:
+        """Set when the next build, deployment or job changes. Take it *before* looking."""
+        return self._builds
+
+    async def start_job(self, operation: str, work: Callable[[], Awaitable[None]]) -> Job:
+        """Do *work* in the background; the job tells clients when, and whether, it ended.
+
+        The job is given a moment, since most work is done by the client's first look and
+        a client that sees PROCESSING comes again only after three seconds.
+        """
+        job = await self.store.write(lambda tx: tx.new(Job, operation=operation))
+        done = trio.Event()
+
+        async def run() -> None:
+            try:
+                await work()
+            except ApplianceError as error:
+                await self._finish_job(job.guid, "FAILED", error)
+            else:
+                await self._finish_job(job.guid, "COMPLETE", None)
+            done.set()
+
+        self.background.start_soon(run)
+        with trio.move_on_after(self.config.hold):
+            await done.wait()
+        return job
+
+    async def _finish_job(self, guid: str, state: str, error: ApplianceError | None) -> None:
+        errors: tuple[dict[str, Any], ...] = ()
+        if error is not None:
+            number, title = 10008, "CF-UnprocessableEntity"
+            if isinstance(error, CloudError):
+                number, title = error.number, error.title
+            errors = ({"code": number, "title": title, "detail": str(error)},)
+        await self.store.write(lambda tx: tx.change(tx.need(Job, guid), state=state, errors=errors))
+        self.build_changed()

@@ -1,0 +1,51 @@
+"""Deleting an app: its instances, droplets, packages, processes and destinations go, too."""
+
+from __future__ import annotations
+
+import trio
+
+from appliance.kernel.errors import ApplianceError
+from fake_controller.controller import Controller
+from fake_controller.model import (
+    App,
+    Build,
+    Deployment,
+    Destination,
+    Droplet,
+    Package,
+    Process,
+)
+from fake_controller.running import Runner
+from fake_controller.store import Tx
+
+
+async def delete_app(cc: Controller, runner: Runner, guid: str) -> None:
+    """Delete the app and all that is its own; routes stay, without it."""
+
+    def work(tx: Tx) -> tuple[list[str], list[str], list[str]]:
+        app = tx.need(App, guid)
+        processes = [p.guid for p in tx.find(Process, app_guid=guid)]
+        droplets = [d.sha1 for d in tx.find(Droplet, app_guid=guid) if d.sha1]
+        packages = [p.guid for p in tx.find(Package, app_guid=guid)]
+        for kind in (Process, Droplet, Package, Build, Deployment, Destination):
+            for record in tx.find(kind, app_guid=guid):
+                tx.delete(record)
+        tx.delete(app)
+        return processes, droplets, packages
+
+    processes, droplets, packages = await cc.store.write(work)
+    for process in processes:
+        runner.converge(process)
+    for package in packages:
+        await trio.to_thread.run_sync(cc.bits.packages.delete, package)
+    for sha1 in droplets:
+        await forget_droplet(cc, guid, sha1)
+
+
+async def forget_droplet(cc: Controller, app_guid: str, sha1: str) -> None:
+    """Ask every archiver to delete a droplet. One that is down keeps it: that is told."""
+    for base in cc.config.archivers:
+        try:
+            await cc.kit.http.request("DELETE", f"{base}/droplets/{app_guid}/{sha1}", timeout=10)
+        except ApplianceError as error:
+            cc.kit.trace.event("droplet.kept", app=app_guid, sha1=sha1, why=str(error))

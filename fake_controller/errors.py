@@ -1,0 +1,120 @@
+"""Cloud Controller's own errors: status, code, title and text as its clients know them."""
+
+from __future__ import annotations
+
+import json
+
+from appliance.kernel.errors import ApplianceError
+
+
+class CloudError(ApplianceError):
+    """An answer in Cloud Controller's error form. Clients compare *detail* letter by letter."""
+
+    def __init__(self, http: int, number: int, title: str, detail: str) -> None:
+        super().__init__(detail)
+        self.http = http
+        self.number = number
+        self.title = title
+
+
+def unprocessable(detail: str) -> CloudError:
+    """422: the request was understood, and is wrong."""
+    return CloudError(422, 10008, "CF-UnprocessableEntity", detail)
+
+
+def missing(what: str) -> CloudError:
+    """404: *what* is "App", "Droplet", …; the CLI knows the sentence."""
+    return CloudError(404, 10010, "CF-ResourceNotFound", f"{what} not found")
+
+
+def unknown_request() -> CloudError:
+    """404 for a path that does not exist."""
+    return CloudError(404, 10000, "CF-NotFound", "Unknown request")
+
+
+def not_authenticated() -> CloudError:
+    """401: no Authorization header."""
+    return CloudError(401, 10002, "CF-NotAuthenticated", "Authentication error")
+
+
+def invalid_token() -> CloudError:
+    """401: expired, forged or foreign; Python's client refreshes on exactly this."""
+    return CloudError(401, 1000, "CF-InvalidAuthToken", "Invalid Auth Token")
+
+
+def not_authorized() -> CloudError:
+    """403: known, but not allowed."""
+    return CloudError(
+        403, 10003, "CF-NotAuthorized", "You are not authorized to perform the requested action"
+    )
+
+
+def unparsable(why: str = "invalid request body") -> CloudError:
+    """400: the body is not what its content type says."""
+    return CloudError(
+        400, 1001, "CF-MessageParseError", f"Request invalid due to parse error: {why}"
+    )
+
+
+def bad_query(detail: str) -> CloudError:
+    """400: an unknown or malformed query parameter."""
+    return CloudError(
+        400, 10005, "CF-BadQueryParameter", f"The query parameter is invalid: {detail}"
+    )
+
+
+def staging_in_progress() -> CloudError:
+    """422: one build at a time for each app."""
+    return CloudError(
+        422,
+        170017,
+        "CF-StagingInProgress",
+        "Only one build can be STAGING at a time per application.",
+    )
+
+
+def bits_already_uploaded() -> CloudError:
+    """400: a package takes bits once."""
+    return CloudError(
+        400,
+        150004,
+        "CF-PackageBitsAlreadyUploaded",
+        "Bits may be uploaded only once. Create a new package to upload different bits.",
+    )
+
+
+def deployment_in_progress(what: str) -> CloudError:
+    """422: *what* is "scale" or "stop"; a rolling deployment owns the web process."""
+    if what == "scale":
+        return CloudError(
+            422,
+            390016,
+            "CF-ScaleDisabledDuringDeployment",
+            "Cannot scale this process while a deployment is in flight.",
+        )
+    return CloudError(
+        422,
+        390024,
+        "CF-StopDisabledDuringDeployment",
+        "Cannot stop the app while it is deploying, please cancel the deployment "
+        "before stopping the app.",
+    )
+
+
+def present_error(error: ApplianceError) -> tuple[int, dict[str, str], bytes]:
+    """*error* as Cloud Controller would answer it."""
+    if isinstance(error, CloudError):
+        status, number, title = error.http, error.number, error.title
+    elif error.status == 404:
+        status, number, title = 404, 10000, "CF-NotFound"
+    elif error.status < 500:
+        status, number, title = error.status, 10008, "CF-UnprocessableEntity"
+        if status == 401:
+            number, title = 10002, "CF-NotAuthenticated"
+    else:
+        status, number, title = error.status, 10001, "UnknownError"
+    detail = str(error) or "An unknown error occurred."
+    if error.hint:
+        detail = f"{detail} {error.hint}"
+    body = {"errors": [{"code": number, "title": title, "detail": detail}]}
+    return status, {"content-type": "application/json"}, json.dumps(body).encode()

@@ -1,0 +1,1 @@
+"""The controller's HTTP routes: one file per resource, lists and errors written once."""

@@ -1,0 +1,41 @@
+"""What V3 has no words for: the process around the controller, and the trace of a push."""
+
+from __future__ import annotations
+
+from quart import Response, request
+
+from fake_controller.errors import bad_query, missing
+from fake_controller.http.api import Api
+
+
+def routes(api: Api) -> None:
+    """``/_appliance/…``."""
+
+    @api.app.get("/_appliance/info")
+    async def info() -> Response:
+        api.identity()
+        return api.json(api.cc.about())
+
+    @api.app.get("/_appliance/trace")
+    async def trace() -> Response:
+        api.identity()
+        log = api.cc.trace_log
+        wanted = request.args.get("trace", "")
+        if name := request.args.get("app"):
+            started = log.latest("push.started", name=name) or log.latest("push.started", app=name)
+            if started is None:
+                raise missing("Trace")
+            wanted = started.trace
+        if not wanted:
+            raise bad_query("Name an app (?app=) or a trace (?trace=)")
+        events = [
+            {
+                "at": event.at,
+                "room": event.room,
+                "what": event.what,
+                "data": event.data,
+                "trace": event.trace,
+            }
+            for event in log.of(wanted)
+        ]
+        return api.json({"trace": wanted, "events": events})

@@ -1,0 +1,96 @@
+"""Root documents: where everything is, for clients that begin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Response
+
+from fake_controller.http.api import Api
+
+API_VERSION = "3.211.0"  # what the CLI compares: every call that this version gates is here
+
+RESOURCES = [
+    "apps",
+    "audit_events",
+    "buildpacks",
+    "builds",
+    "deployments",
+    "domains",
+    "droplets",
+    "environment_variable_groups",
+    "feature_flags",
+    "info",
+    "isolation_segments",
+    "organizations",
+    "organization_quotas",
+    "packages",
+    "processes",
+    "resource_matches",
+    "roles",
+    "routes",
+    "security_groups",
+    "service_brokers",
+    "service_credential_bindings",
+    "service_instances",
+    "service_offerings",
+    "service_plans",
+    "service_route_bindings",
+    "space_quotas",
+    "spaces",
+    "stacks",
+    "tasks",
+    "users",
+    "app_usage_events",
+    "service_usage_events",
+]
+
+
+def routes(api: Api) -> None:
+    """``/``, ``/v3``, ``/v3/info`` and log-cache's own info: all without a token."""
+
+    @api.app.get("/")
+    async def root() -> Response:
+        base = api.base
+        links: dict[str, Any] = {
+            "self": {"href": base},
+            "cloud_controller_v2": None,
+            "cloud_controller_v3": {"href": f"{base}/v3", "meta": {"version": API_VERSION}},
+            "login": {"href": base},
+            "uaa": {"href": base},
+            "log_cache": {"href": base},
+            "logging": None,
+            "log_stream": None,
+            "network_policy_v0": None,
+            "network_policy_v1": None,
+            "routing": None,
+            "credhub": None,
+            "app_ssh": None,
+        }
+        return api.json({"links": links})
+
+    @api.app.get("/v3")
+    @api.app.get("/v3/")
+    async def v3() -> Response:
+        base = api.base
+        links = {name: {"href": f"{base}/v3/{name}"} for name in RESOURCES}
+        return api.json({"links": {"self": {"href": f"{base}/v3"}} | links})
+
+    @api.app.get("/v3/info")
+    async def info() -> Response:
+        return api.json(
+            {
+                "build": "",
+                "cli_version": {"minimum": "", "recommended": ""},
+                "custom": {},
+                "description": "Cloud Foundry in one Python process",
+                "name": "appliance",
+                "version": 0,
+                "osbapi_version": "2.15",
+                "links": {"self": {"href": f"{api.base}/v3/info"}, "support": {"href": ""}},
+            }
+        )
+
+    @api.app.get("/api/v1/info")
+    async def log_cache_info() -> Response:
+        return api.json({"version": "2.11.4", "vm_uptime": "100"})

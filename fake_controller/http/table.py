@@ -1,0 +1,58 @@
+"""All routes of the controller on one app."""
+
+from __future__ import annotations
+
+from quart import Response
+from quart_trio import QuartTrio
+
+from appliance.kernel.http.app import make_app
+from appliance.kernel.http.blob_plane import Blob
+from fake_controller.controller import Controller
+from fake_controller.deploying import Deployer
+from fake_controller.errors import not_authenticated, present_error, unknown_request
+from fake_controller.http import (
+    appliance,
+    apps,
+    builds,
+    droplets,
+    info,
+    legacy,
+    log_cache,
+    packages,
+    processes,
+    routes,
+    tenants,
+    uaa,
+)
+from fake_controller.http.api import Api
+from fake_controller.running import Runner
+
+RESOURCES = (
+    info, uaa, tenants, apps, processes, packages, droplets, builds, routes, log_cache, legacy,
+    appliance,
+)  # fmt: skip
+
+
+def make_routes(cc: Controller, runner: Runner, deployer: Deployer) -> tuple[QuartTrio, list[Blob]]:
+    """The app for small requests and the blob routes for large bodies."""
+    app = make_app(cc.kit, present_error=present_error)
+    api = Api(app, cc, runner, deployer)
+    for resource in RESOURCES:
+        resource.routes(api)
+
+    @app.errorhandler(404)
+    @app.errorhandler(405)
+    async def unknown(_: Exception) -> Response:
+        from quart import request
+
+        # Only who is logged in learns which paths there are.
+        path = request.path
+        if not request.headers.get("Authorization") and path.startswith("/v3"):
+            error = not_authenticated()
+        else:
+            cc.kit.trace.event("request.unknown", method=request.method, path=path)
+            error = unknown_request()
+        status, headers, body = present_error(error)
+        return Response(body, status=status, headers=headers)
+
+    return app, [*packages.blobs(api), *legacy.blobs(api)]

@@ -1,0 +1,173 @@
+"""The flow of a push, from uploaded files to an app that answers.
+
+1. *uploaded*: the client's files have become a package (`bits`, ``http/packages``).
+2. *staging*: a stager is asked on the bus; it fetches the package and makes a droplet.
+3. *stored*: the stager brings the droplet here, an archiver verifies and keeps it, and
+   copies it to its peers.
+4. *starting*: the app's processes want instances of the new droplet (`running`).
+5. *running*: DEAs start them, and the router learns their names (`actual`).
+
+Steps 2 and 3 are one build; they are told here. The client then makes the droplet
+current and starts the app, or asks for a deployment (`deploying`).
+"""
+
+from __future__ import annotations
+
+import pathlib
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from appliance.kernel.bus import NoResponders, RequestTimeout
+from appliance.kernel.errors import ApplianceError
+from appliance.kernel.http.blob_plane import Spooled
+from appliance.stager.messages import Properties, Resources, StagingReply, StagingRequest
+from fake_controller.controller import Controller, Upload
+from fake_controller.model import App, Build, Droplet
+from fake_controller.store import Tx
+
+NO_STAGER = "no-stager"
+NO_ANSWER = "staging-timed-out"
+
+
+async def stage(cc: Controller, build: Build, app: App) -> None:
+    """Turn the package of *build* into a stored droplet; *build* says how it ended."""
+    kit = cc.kit
+    kit.trace.event("push.started", app=app.guid, name=app.name, build=build.guid)
+    cc.log(app.guid, f"Creating build for app with guid {app.guid}")
+
+    upload = Upload(app_guid=app.guid, build_guid=build.guid)
+    upload_id = kit.ids.hex()
+    cc.uploads[upload_id] = upload
+    request = staging_request(cc, build, app, upload_id)
+    try:
+        reply = await kit.request(request, StagingReply, timeout=cc.config.staging_timeout)
+    except NoResponders:
+        await _failed(
+            cc, build, "No stager is there to take the app.", code=NO_STAGER, exit_code=20
+        )
+        return
+    except RequestTimeout:
+        why = f"The stager did not answer within {cc.config.staging_timeout:.0f} s."
+        await _failed(cc, build, why, code=NO_ANSWER, exit_code=27)
+        return
+    finally:
+        # One shot: a droplet that comes later belongs to nobody.
+        del cc.uploads[upload_id]
+
+    if reply.error is None and not upload.stored.is_set():
+        reply_error = "The stager reports success, but no droplet arrived."
+        await _failed(cc, build, reply_error, code="droplet-missing", exit_code=26, reply=reply)
+    elif reply.error is not None:
+        why = reply.error.replace(":\n ", ": ")
+        await _failed(cc, build, why, code=reply.error_code, reply=reply)
+    else:
+        await _staged(cc, build, upload, reply)
+        kit.trace.event("push.staged", app=app.guid, build=build.guid)
+
+
+def staging_request(cc: Controller, build: Build, app: App, upload_id: str) -> StagingRequest:
+    """The request of 2012, with this controller's one-shot addresses in it."""
+    return StagingRequest(
+        app_id=app.guid,
+        task_id=build.guid.replace("-", ""),
+        download_uri=_with_login(cc, f"/staging/app/{app.guid}?package={build.package_guid}"),
+        upload_uri=_with_login(cc, f"/staging/droplet/{app.guid}/{upload_id}"),
+        properties=Properties(
+            resources=Resources(memory=build.memory_in_mb, disk=build.disk_in_mb),
+            environment=[f"{name}={value}" for name, value in app.environment.items()],
+            buildpacks=list(build.buildpacks),
+            stack=build.stack,
+        ),
+        timeout=cc.config.staging_timeout,
+    )
+
+
+async def store(cc: Controller, upload: Upload, droplet: Spooled) -> None:
+    """Hand a stager's droplet to an archiver; returns when that has it on disk.
+
+    Raises:
+      ApplianceError: no archiver took it; the first one's own reason.
+    """
+    problem: ApplianceError | None = None
+    for base in cc.config.archivers:
+        url = f"{base}/droplets/{upload.app_guid}/{droplet.sha1}"
+        try:
+            answer = await cc.kit.http.upload("POST", url, droplet.path)
+            if answer.status == 200:
+                break
+            problem = problem or ApplianceError(
+                f"The archiver refused the droplet ({answer.status}): {answer.body.decode()[:300]}"
+            )
+        except ApplianceError as error:
+            problem = problem or error
+    else:
+        raise problem or ApplianceError("No archiver is configured.")
+    upload.sha1, upload.sha256, upload.size = droplet.sha1, droplet.sha256, droplet.size
+    upload.stored.set()
+
+
+async def _staged(cc: Controller, build: Build, upload: Upload, reply: StagingReply) -> None:
+    def work(tx: Tx) -> None:
+        droplet = tx.new(
+            Droplet,
+            app_guid=build.app_guid,
+            package_guid=build.package_guid,
+            state="STAGED",
+            sha1=upload.sha1,
+            sha256=upload.sha256,
+            size=upload.size,
+            process_types=reply.process_types or {"web": ""},
+            detected=reply.detected,
+            stack=build.stack,
+        )
+        tx.change(
+            tx.need(Build, build.guid),
+            state="STAGED",
+            droplet_guid=droplet.guid,
+            task_log=reply.task_log,
+            staging={"sandbox": reply.sandbox, "phases": reply.phases or {}},
+        )
+
+    await cc.store.write(work)
+    cc.build_changed()
+
+
+async def _failed(
+    cc: Controller,
+    build: Build,
+    why: str,
+    *,
+    code: str | None,
+    exit_code: int | None = None,
+    reply: StagingReply | None = None,
+) -> None:
+    phase = reply.phase if reply else None
+    failure = {
+        "phase": phase or "staging",
+        "code": code or "staging-failed",
+        "hint": (reply.hint if reply else None) or "",
+        "exit_code": (reply.exit_code if reply else None) or exit_code or 20,
+    }
+    cc.kit.trace.event("push.failed", app=build.app_guid, build=build.guid, why=why)
+    # The names before the dash are those that cf tells apart.
+    name = {"detect": "NoAppDetectedError", "build": "BuildpackCompileFailed"}.get(
+        str(failure["phase"]), "StagingError"
+    )
+    await cc.store.write(
+        lambda tx: tx.change(
+            tx.need(Build, build.guid),
+            state="FAILED",
+            error=f"{name} - {why}",
+            failure=failure,
+            task_log=reply.task_log if reply else "",
+            staging={"sandbox": reply.sandbox, "phases": reply.phases or {}} if reply else None,
+        )
+    )
+    cc.build_changed()
+
+
+def _with_login(cc: Controller, path: str) -> str:
+    """*path* here, with the stagers' credentials in the URL, as in 2012."""
+    parts = urlsplit(cc.url)
+    user = cc.config.staging_user
+    login = f"{quote(user, safe='')}:{quote(cc.secrets[user], safe='')}@{parts.netloc}"
+    return urlunsplit((parts.scheme, login, "", "", "")) + str(pathlib.PurePosixPath(path))

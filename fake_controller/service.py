@@ -1,0 +1,210 @@
+"""The controller as a room: opens its store, serves its routes, listens on the bus."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from appliance.config import ControllerConfig
+from appliance.dea.messages import DropletExited, Heartbeat, Stop
+from appliance.health_manager.messages import Order
+from appliance.kernel.http.server import serve_http
+from appliance.kernel.kit import Kit
+from appliance.kernel.store.blobs import BlobStore
+from appliance.kernel.trace import TraceLog
+from fake_controller.bits import Bits
+from fake_controller.controller import Controller
+from fake_controller.deploying import Deployer
+from fake_controller.errors import present_error
+from fake_controller.messages import BulkCredentials, BulkCredentialsRequest
+from fake_controller.model import Build, Deployment, Domain, Organization, Setting, Space, User
+from fake_controller.running import Runner
+from fake_controller.store import Store, Tx, open_store
+from fake_controller.tokens import Tokens, digest_password
+
+PRUNE_EVERY = 5.0  # seconds between looks for instances that nobody speaks of
+INTERRUPTED = "StagingError - The controller was stopped while the app was staging. Push it again."
+
+
+async def serve(
+    config: ControllerConfig,
+    kit: Kit,
+    *,
+    trace_log: TraceLog,
+    about: Callable[[], dict[str, Any]] = dict,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run the controller until `kit.stopping`; ``started()`` gets its base URL."""
+    async with _folder(config.root) as root:
+        database = root / "controller.sqlite" if config.root else None
+        async with open_store(database, kit.clock, kit.ids) as store:
+            await _run(config, kit, store, root, trace_log, about, task_status)
+
+
+async def _run(
+    config: ControllerConfig,
+    kit: Kit,
+    store: Store,
+    root: Path,
+    trace_log: TraceLog,
+    about: Callable[[], dict[str, Any]],
+    task_status: trio.TaskStatus[str],
+) -> None:
+    durable = config.root is not None
+    passwords = await trio.to_thread.run_sync(digest_password, config.password)
+    secrets = await store.write(lambda tx: _seed(tx, config, passwords))
+    async with trio.open_nursery() as background:
+        cc = Controller(
+            config=config,
+            kit=kit,
+            store=store,
+            bits=Bits(
+                pool=BlobStore(root / "resources", fsync=durable),
+                packages=BlobStore(root / "packages", fsync=durable),
+                limit=config.max_package * 4,
+            ),
+            tokens=Tokens(
+                key=secrets["token-key"],
+                lifetime=config.token_lifetime,
+                issuer="appliance",
+            ),
+            secrets=secrets,
+            background=background,
+            trace_log=trace_log,
+            about=about,
+        )
+        runner = Runner(cc)
+        deployer = Deployer(cc, runner)
+        for listener in (_heartbeats, _exits, _bulk_credentials):
+            await background.start(listener, cc)
+        await background.start(_orders, cc, runner)
+        background.start_soon(_prune, cc)
+        cc.url = await background.start(_serve_http, cc, runner, deployer)
+        for deployment in await store.find(Deployment, status_value="ACTIVE"):
+            deployer.resume(deployment)
+        kit.health.mark(kit.room, "ready")
+        kit.trace.event("controller.listening", url=cc.url)
+        task_status.started(cc.url)
+        await kit.stopping.wait()
+        background.cancel_scope.cancel()
+
+
+async def _serve_http(
+    cc: Controller,
+    runner: Runner,
+    deployer: Deployer,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    # Quart and Werkzeug take most of the start-up time: the sockets are open before.
+    from fake_controller.http.table import make_routes
+
+    app, blobs = make_routes(cc, runner, deployer)
+    await serve_http(
+        app,
+        cc.config.bind,
+        cc.kit,
+        blobs=blobs,
+        present_error=present_error,
+        task_status=task_status,
+    )
+
+
+async def _heartbeats(
+    cc: Controller, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    async with cc.kit.subscribe(Heartbeat) as inbox:
+        task_status.started()
+        async for received in inbox:
+            cc.actual.heard(received.body, trio.current_time())
+            cc.build_changed()
+
+
+async def _exits(
+    cc: Controller, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    async with cc.kit.subscribe(DropletExited) as inbox:
+        task_status.started()
+        async for received in inbox:
+            cc.actual.exited(received.body)
+            cc.build_changed()
+
+
+async def _orders(
+    cc: Controller, runner: Runner, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """What the health manager orders; one controller of several takes each order."""
+    async with cc.kit.subscribe(Order, queue="cc") as inbox:
+        task_status.started()
+        async for received in inbox:
+            order = received.body
+            if order.op == "START":
+                cc.background.start_soon(runner.start, order.droplet, order.indices, order.version)
+            elif order.op == "STOP":
+                cc.kit.publish(Stop(droplet=order.droplet, instances=order.instances))
+            elif order.op == "SPINDOWN":
+                runner.converge(order.droplet)
+
+
+async def _bulk_credentials(
+    cc: Controller, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    user = cc.config.bulk_user
+    async with cc.kit.subscribe(BulkCredentialsRequest) as inbox:
+        task_status.started()
+        async for received in inbox:
+            cc.kit.respond(received, BulkCredentials(user=user, password=cc.secrets[user]))
+
+
+async def _prune(cc: Controller) -> None:
+    while True:
+        await trio.sleep(PRUNE_EVERY)
+        for instance in cc.actual.prune(trio.current_time()):
+            cc.kit.trace.event("instance.lost", process=instance.process, index=instance.index)
+
+
+def _seed(tx: Tx, config: ControllerConfig, password: str) -> dict[str, str]:
+    """What every installation has from its first start; returns its secrets."""
+    if tx.first(User, username=config.user) is None:
+        tx.new(User, username=config.user, password=password, admin=True)
+    organization = tx.first(Organization, name=config.org) or tx.new(Organization, name=config.org)
+    if tx.first(Space, organization_guid=organization.guid, name=config.space) is None:
+        tx.new(Space, organization_guid=organization.guid, name=config.space)
+    if tx.first(Domain, name=config.app_domain) is None:
+        tx.new(Domain, name=config.app_domain)
+    for build in tx.find(Build, state="STAGING"):
+        tx.change(build, state="FAILED", error=INTERRUPTED)
+    given = {
+        "token-key": "",
+        config.staging_user: config.staging_password,
+        config.bulk_user: config.bulk_password,
+        "registry": config.registry_password,
+    }
+    return {name: value or _kept_secret(tx, name) for name, value in given.items()}
+
+
+def _kept_secret(tx: Tx, name: str) -> str:
+    setting = tx.get(Setting, f"secret-{name}")
+    if setting is None:
+        setting = tx.new(Setting, guid=f"secret-{name}", value=tx.ids.hex(64))
+    return setting.value
+
+
+@asynccontextmanager
+async def _folder(root: Path | None) -> AsyncIterator[Path]:
+    """*root*, or a private folder that is gone afterwards."""
+    if root is not None:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield root
+        return
+    made = Path(tempfile.mkdtemp(prefix="appliance-controller-"))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

@@ -1,0 +1,178 @@
+"""The controller's records in SQLite: one JSON document per record, indexed where lists filter.
+
+Documents need no migration when a record gains a field with a default. A unit of work is
+one plain function of a `Tx`; it runs in the database's thread and commits as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from appliance.kernel.clock import Clock, Ids
+from appliance.kernel.store.database import Database, open_database
+from fake_controller.errors import missing
+from fake_controller.model import RECORDS, Record
+
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+_decoders = {kind: msgspec.json.Decoder(kind) for kind in RECORDS}
+
+
+def _schema() -> str:
+    lines = []
+    for kind in RECORDS:
+        lines.append(
+            f"CREATE TABLE {kind.table} (seq INTEGER PRIMARY KEY, guid TEXT NOT NULL UNIQUE,"
+            " doc TEXT NOT NULL);"
+        )
+        lines += [
+            f"CREATE INDEX {kind.table}_{name} ON {kind.table} (doc ->> '$.{name}');"
+            for name in kind.indexed
+        ]
+    return "\n".join(lines)
+
+
+class Tx:
+    """One unit of work. Field values given to `find` and `count` may be one value or several."""
+
+    def __init__(self, connection: apsw.Connection, clock: Clock, ids: Ids) -> None:
+        self._connection = connection
+        self.clock = clock
+        self.ids = ids
+
+    def new(self, kind: type[R], *, guid: str = "", **values: Any) -> R:
+        """A stored record of *kind*, made now."""
+        now = self.clock.time()
+        record = kind(guid=guid or self.ids.guid(), created_at=now, updated_at=now, **values)
+        self._connection.execute(
+            f"INSERT INTO {kind.table} (guid, doc) VALUES (?, ?)", (record.guid, _text(record))
+        )
+        return record
+
+    def change(self, record: R, **values: Any) -> R:
+        """Store *record* with *values* in place of its own; returns the new one."""
+        changed = replace(record, **{"updated_at": self.clock.time()} | values)
+        self._connection.execute(
+            f"UPDATE {record.table} SET doc = ? WHERE guid = ?", (_text(changed), record.guid)
+        )
+        return changed
+
+    def delete(self, record: Record) -> None:
+        """Forget *record*."""
+        self._connection.execute(f"DELETE FROM {record.table} WHERE guid = ?", (record.guid,))
+
+    def get(self, kind: type[R], guid: str | None) -> R | None:
+        """The record, or None."""
+        for (doc,) in self._connection.execute(
+            f"SELECT doc FROM {kind.table} WHERE guid = ?", (guid,)
+        ):
+            return _decode(kind, doc)
+        return None
+
+    def need(self, kind: type[R], guid: str | None) -> R:
+        """The record; raises "App not found" and the like when there is none."""
+        record = self.get(kind, guid)
+        if record is None:
+            raise missing(kind.__name__)
+        return record
+
+    def find(
+        self,
+        kind: type[R],
+        *,
+        order_by: str = "created_at",
+        limit: int | None = None,
+        offset: int = 0,
+        **where: Any,
+    ) -> list[R]:
+        """Records that match all of *where*; *order_by* may begin with ``-``."""
+        clause, values = _where(where)
+        direction = "DESC" if order_by.startswith("-") else "ASC"
+        column = order_by.lstrip("-")
+        sql = (
+            f"SELECT doc FROM {kind.table}{clause}"
+            f" ORDER BY doc ->> '$.{column}' {direction}, seq {direction}"
+        )
+        if limit is not None:
+            sql += f" LIMIT {int(limit)} OFFSET {int(offset)}"
+        return [_decode(kind, doc) for (doc,) in self._connection.execute(sql, values)]
+
+    def first(self, kind: type[R], **where: Any) -> R | None:
+        """The oldest record that matches, or None."""
+        found = self.find(kind, limit=1, **where)
+        return found[0] if found else None
+
+    def count(self, kind: type[R], **where: Any) -> int:
+        """How many match."""
+        clause, values = _where(where)
+        sql = f"SELECT count(*) FROM {kind.table}{clause}"
+        return next(row[0] for row in self._connection.execute(sql, values))
+
+
+def _text(record: Record) -> str:
+    return msgspec.json.encode(record).decode()
+
+
+def _decode(kind: type[R], doc: str) -> R:
+    return _decoders[kind].decode(doc)  # type: ignore[return-value]
+
+
+def _where(where: dict[str, Any]) -> tuple[str, list[Any]]:
+    """SQL for *where*. Field names are ours, never a client's; values are bound."""
+    parts: list[str] = []
+    values: list[Any] = []
+    for name, wanted in where.items():
+        column = "guid" if name == "guid" else f"(doc ->> '$.{name}')"
+        if isinstance(wanted, (list, tuple, set, frozenset)):
+            parts.append(f"{column} IN ({', '.join('?' * len(wanted))})")
+            values += wanted
+        elif wanted is None:
+            parts.append(f"{column} IS NULL")
+        else:
+            parts.append(f"{column} = ?")
+            values.append(wanted)
+    return (f" WHERE {' AND '.join(parts)}" if parts else ""), values
+
+
+class Store:
+    """Runs units of work."""
+
+    def __init__(self, database: Database, clock: Clock, ids: Ids) -> None:
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+
+    async def read(self, work: Callable[[Tx], T]) -> T:
+        """Run *work*, which changes nothing."""
+        return await self._database.read(lambda c: work(Tx(c, self._clock, self._ids)))
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run *work* and commit, or roll all of it back when it raises."""
+        return await self._database.write(lambda c: work(Tx(c, self._clock, self._ids)))
+
+    async def get(self, kind: type[R], guid: str) -> R:
+        """One record; raises "App not found" and the like."""
+        return await self.read(lambda tx: tx.need(kind, guid))
+
+    async def find(self, kind: type[R], **where: Any) -> list[R]:
+        """Records that match; see `Tx.find`."""
+        return await self.read(lambda tx: tx.find(kind, **where))
+
+
+@asynccontextmanager
+async def open_store(path: Path | None, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
+    """The store in file *path*, or in memory."""
+    async with open_database(path, _migrations()) as database:
+        yield Store(database, clock, ids)
+
+
+def _migrations() -> Sequence[str]:
+    return (_schema(),)

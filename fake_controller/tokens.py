@@ -1,0 +1,152 @@
+"""Passwords and tokens: what UAA does for a Cloud Foundry."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from fake_controller.errors import invalid_token, not_authenticated
+from fake_controller.model import User
+
+ALGORITHM = "HS256"
+MAX_TOKEN = 16 * 1024  # bytes; a longer one is not looked at
+LEEWAY = 60  # seconds that clocks may differ
+REFRESH_LIFETIME = 30 * 24 * 3600  # seconds
+
+USER_SCOPES = (
+    "openid", "uaa.user", "cloud_controller.read", "cloud_controller.write", "password.write",
+)  # fmt: skip
+ADMIN_SCOPES = (*USER_SCOPES, "cloud_controller.admin", "scim.read", "scim.write")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who makes a request."""
+
+    guid: str
+    name: str
+    admin: bool
+    scopes: tuple[str, ...] = ()
+
+
+def digest_password(password: str) -> str:
+    """*password* as ``scrypt$SALT$DIGEST``, to be kept."""
+    salt = secrets.token_hex(16)
+    return f"scrypt${salt}${_scrypt(password, salt)}"
+
+
+def password_matches(password: str, kept: str) -> bool:
+    """Whether *password* made *kept*; takes the same time when the user is unknown."""
+    _, salt, digest = (kept or "scrypt$00$00").split("$")
+    return hmac.compare_digest(_scrypt(password, salt).encode(), digest.encode())
+
+
+def _scrypt(password: str, salt: str) -> str:
+    # 4 MiB and about 10 ms: a local tool, but its state folder may be copied around.
+    key = hashlib.scrypt(password.encode(), salt=bytes.fromhex(salt), n=4096, r=8, p=1, dklen=32)
+    return key.hex()
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Makes and checks JWTs with the installation's own key."""
+
+    key: str
+    lifetime: float  # seconds
+    issuer: str
+
+    def for_user(self, user: User, *, now: float, jti: str) -> dict[str, Any]:
+        """UAA's answer to a password or refresh grant."""
+        scopes = ADMIN_SCOPES if user.admin else USER_SCOPES
+        claims = {
+            "jti": jti,
+            "sub": user.guid,
+            "user_id": user.guid,
+            "user_name": user.username,
+            "email": user.username,
+            "origin": user.origin,
+            "client_id": "cf",
+            "cid": "cf",
+            "azp": "cf",
+            "grant_type": "password",
+            "scope": list(scopes),
+            "aud": ["cf", "cloud_controller", "openid", "uaa"],
+        }
+        refresh = {"sub": user.guid, "typ": "refresh", "jti": f"{jti}-r"}
+        return self._answer(claims, scopes, now, jti) | {
+            "refresh_token": self._sign(refresh, now, REFRESH_LIFETIME)
+        }
+
+    def for_client(self, client: str, *, now: float, jti: str) -> dict[str, Any]:
+        """UAA's answer to client credentials: a token without a user."""
+        scopes = ("cloud_controller.admin_read_only", "uaa.none")
+        claims = {
+            "jti": jti,
+            "sub": client,
+            "client_id": client,
+            "cid": client,
+            "azp": client,
+            "grant_type": "client_credentials",
+            "scope": list(scopes),
+            "aud": [client, "cloud_controller"],
+        }
+        return self._answer(claims, scopes, now, jti)
+
+    def refreshed(self, token: str) -> str:
+        """The guid of the user whose refresh *token* this is. Raises CF-InvalidAuthToken."""
+        claims = self._claims(token)
+        if claims.get("typ") != "refresh":
+            raise invalid_token()
+        return str(claims["sub"])
+
+    def identity(self, authorization: str) -> Identity:
+        """Who sent the Authorization header. Raises CF-NotAuthenticated, CF-InvalidAuthToken."""
+        if not authorization:
+            raise not_authenticated()
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise invalid_token()
+        claims = self._claims(token.strip())
+        if claims.get("typ") == "refresh":
+            raise invalid_token()
+        scopes = tuple(str(scope) for scope in claims.get("scope", ()))
+        return Identity(
+            guid=str(claims.get("user_id") or claims["client_id"]),
+            name=str(claims.get("user_name") or claims["client_id"]),
+            admin="cloud_controller.admin" in scopes,
+            scopes=scopes,
+        )
+
+    def _answer(
+        self, claims: dict[str, Any], scopes: tuple[str, ...], now: float, jti: str
+    ) -> dict[str, Any]:
+        return {
+            "access_token": self._sign(claims, now, self.lifetime),
+            "token_type": "bearer",
+            "expires_in": int(self.lifetime) - 1,
+            "scope": " ".join(scopes),
+            "jti": jti,
+        }
+
+    def _sign(self, claims: dict[str, Any], now: float, lifetime: float) -> str:
+        times = {"iat": int(now), "exp": int(now + lifetime), "iss": self.issuer, "zid": "uaa"}
+        return jwt.encode(claims | times, self.key, algorithm=ALGORITHM)
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        if len(token) > MAX_TOKEN:
+            raise invalid_token()
+        try:
+            return jwt.decode(
+                token,
+                self.key,
+                algorithms=[ALGORITHM],
+                leeway=LEEWAY,
+                options={"verify_aud": False, "require": ["exp", "sub"]},
+            )
+        except jwt.PyJWTError as error:
+            raise invalid_token() from error
