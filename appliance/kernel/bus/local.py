@@ -13,7 +13,6 @@ from appliance.kernel.bus import (
     MAX_PAYLOAD,
     QUEUE_BYTES,
     QUEUE_MESSAGES,
-    BadRequest,
     BusClosed,
     Message,
     NoResponders,
@@ -23,6 +22,7 @@ from appliance.kernel.bus import (
 )
 from appliance.kernel.bus.mailbox import Answer, Mailbox
 from appliance.kernel.bus.subjects import SubjectTrie, check_pattern, check_queue, check_subject
+from appliance.kernel.errors import BadRequest
 
 MAX_ROUTES = 4096  # subjects whose subscribers are remembered
 INBOX = "_INBOX."  # answers go to subjects below it
