@@ -19,6 +19,10 @@ class Clock:
         """Nanoseconds since 1970."""
         return time.time_ns()
 
+    def monotonic(self) -> float:
+        """Seconds that never jump; for worker threads, which cannot read trio's clock."""
+        return time.monotonic()
+
 
 @dataclass
 class Ids:

@@ -1,0 +1,1 @@
+"""HTTP for every room: server, blob plane, request gate, control APIs, client."""

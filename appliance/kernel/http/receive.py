@@ -1,0 +1,333 @@
+"""Receiving a body: one worker thread reads the socket, hashes and writes, to the end.
+
+No chunk crosses a thread boundary and no event loop is in the path, so this costs
+what the kernel's copies and the digests cost. The thread looks for cancellation at
+least four times a second and after every megabyte.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import select
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h11
+import trio
+
+from appliance.kernel.errors import BadRequest, TooLarge
+from appliance.kernel.http.errors import ClientGone, TooSlow
+from appliance.kernel.http.multipart import BadForm, Part, PartEnd, parts
+
+BUFFER = 1024 * 1024  # bytes; 64 KiB costs 22 %, 4 MiB costs 16 % (caches)
+WRITE_BACK = 8 * 1024 * 1024  # bytes between two nudges of the kernel's write-back
+POLL = 250  # ms between two looks for cancellation
+SLOW_WINDOW = 20.0  # seconds in which a body must make SLOW_BYTES of progress
+SLOW_BYTES = 20 * 1024
+MAX_FIELDS = 1024 * 1024  # bytes of all plain form fields together
+
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A received file. Whoever has it renames or unlinks it."""
+
+    path: Path
+    size: int  # bytes
+    sha1: str  # 40 hexadecimal digits
+    sha256: str  # 64 hexadecimal digits
+    filename: str = ""  # as the client called it: a label, never a path
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A received multipart form. Plain fields are in memory, files are spooled."""
+
+    fields: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, Spooled] = field(default_factory=dict)
+
+    def discard(self) -> None:
+        """Remove the files that are still there."""
+        for spooled in self.files.values():
+            spooled.path.unlink(missing_ok=True)
+
+
+class Body:
+    """The body of one message on a non-blocking socket, read by a worker thread.
+
+    Args:
+      early: Bytes of it that were read together with the head.
+      length: Its length; None when *framing* (or the end of the connection) tells.
+      framing: An h11 connection that has seen the head, for chunked bodies.
+      now: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        early: bytes,
+        length: int | None,
+        framing: h11.Connection | None,
+        now: Callable[[], float],
+    ) -> None:
+        self._socket = sock
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._early = memoryview(early)
+        self._left = length
+        self._framing = framing
+        self._now = now
+        self._window_at, self._window_bytes = now(), 0
+        self.length = length
+        self.rest = b""  # what came after the body: the next request
+        self.done = length == 0
+
+    @property
+    def left(self) -> int | None:
+        """Bytes that are still to be read; None when only the end will tell."""
+        return self._left
+
+    def read_into(self, view: memoryview) -> int:
+        """Fill *view*, or as much of it as the body still has; 0 at its end.
+
+        Raises:
+          ClientGone: the connection ended before the body did.
+          TooSlow: less than 20 KiB in 20 seconds.
+          BadRequest: the chunks are malformed.
+        """
+        if self.done:
+            return 0
+        if self._framing is not None:
+            return self._read_framed(view)
+        assert self._left is not None
+        wanted = min(len(view), self._left)
+        got = min(wanted, len(self._early))
+        if got:
+            view[:got] = self._early[:got]
+            self._early = self._early[got:]
+        while got < wanted:
+            got += self._receive(view[got:wanted])
+        self._left -= got
+        if not self._left:
+            self.done, self.rest = True, bytes(self._early)
+        return got
+
+    def _read_framed(self, view: memoryview) -> int:
+        assert self._framing is not None
+        scratch = memoryview(bytearray(64 * 1024))
+        got = 0
+        while got < len(view) and not self.done:
+            if self._early:
+                count = min(len(view) - got, len(self._early))
+                view[got : got + count] = self._early[:count]
+                self._early = self._early[count:]
+                got += count
+                continue
+            try:
+                event = self._framing.next_event()
+            except h11.RemoteProtocolError as error:
+                raise BadRequest(f"The body's chunks are malformed: {error}.") from error
+            if event is h11.NEED_DATA:
+                count = self._receive(scratch)
+                self._framing.receive_data(bytes(scratch[:count]))
+            elif isinstance(event, h11.Data):
+                self._early = memoryview(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                self.done, self.rest = True, self._framing.trailing_data[0]
+            else:
+                raise ClientGone("The connection ended inside the body.")
+        return got
+
+    def _receive(self, view: memoryview) -> int:
+        while True:
+            try:
+                count = self._socket.recv_into(view)
+            except BlockingIOError:
+                self._wait()
+                continue
+            except OSError as error:
+                raise ClientGone("The connection broke inside the body.") from error
+            if not count:
+                raise ClientGone("The connection ended inside the body.")
+            self._window_bytes += count
+            return count
+
+    def _wait(self) -> None:
+        before = self._now()
+        while not self._poll.poll(POLL):
+            trio.from_thread.check_cancelled()
+            self._check_pace()
+        # Only time spent waiting for the client counts against it, not our slow disk.
+        if self._now() - before < 0.001:
+            return
+        self._check_pace()
+
+    def _check_pace(self) -> None:
+        now = self._now()
+        if now - self._window_at < SLOW_WINDOW:
+            return
+        if self._window_bytes < SLOW_BYTES:
+            raise TooSlow(f"Less than {SLOW_BYTES} bytes arrived in {SLOW_WINDOW:g} seconds.")
+        self._window_at, self._window_bytes = now, 0
+
+
+class FileSink:
+    """A new file in *folder* that is hashed while it is written."""
+
+    def __init__(self, folder: Path, *, length: int | None, fsync: bool) -> None:
+        self._fd, name = tempfile.mkstemp(prefix="incoming-", dir=folder)
+        self.path = Path(name)
+        self.size = 0
+        self._fsync = fsync
+        self._nudged = 0
+        self._sha1 = hashlib.sha1(usedforsecurity=False)
+        self._sha256 = hashlib.sha256()
+        try:
+            if fsync and length:
+                os.posix_fallocate(self._fd, 0, length)
+        except BaseException:
+            self.discard()
+            raise
+
+    def write(self, piece: memoryview | bytes) -> None:
+        """Hash and append *piece*."""
+        self._sha1.update(piece)
+        self._sha256.update(piece)
+        view = memoryview(piece)
+        while view:  # a disk that fills up takes less than it is given
+            view = view[os.write(self._fd, view) :]
+        self.size += len(piece)
+        if self._fsync and self.size - self._nudged >= WRITE_BACK:
+            # Writing back while the rest arrives leaves little for fsync: twice as fast.
+            write_back(self._fd, self._nudged, self.size - self._nudged)
+            self._nudged = self.size
+
+    def finish(self, filename: str = "") -> Spooled:
+        """Close the file (after fsync, when asked for) and say what it is."""
+        if self._fsync:
+            os.fsync(self._fd)
+        self._close()
+        return Spooled(
+            self.path, self.size, self._sha1.hexdigest(), self._sha256.hexdigest(), filename
+        )
+
+    def discard(self) -> None:
+        """Remove the file, finished or not."""
+        self._close()
+        self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def spool(body: Body, folder: Path, *, limit: int, fsync: bool) -> Spooled:
+    """Receive *body* into a new file in *folder*; nothing is left there on failure.
+
+    Raises:
+      TooLarge: more than *limit* bytes, known at once when the length is.
+      OSError: the file could not be written.
+    """
+    check_length(body.length, limit)
+    buffer = memoryview(bytearray(min(BUFFER, body.length or BUFFER)))
+    sink = FileSink(folder, length=body.length, fsync=fsync)
+    try:
+        while count := body.read_into(buffer):
+            trio.from_thread.check_cancelled()
+            sink.write(buffer[:count])
+            check_length(sink.size, limit)
+        return sink.finish()
+    except BaseException:
+        sink.discard()
+        raise
+
+
+def spool_form(body: Body, boundary: bytes, folder: Path, *, limit: int, fsync: bool) -> Form:
+    """Receive a multipart *body*; its files are spooled in *folder*. See `spool`.
+
+    Raises:
+      BadForm: the form is malformed, or has two parts of one name.
+    """
+    check_length(body.length, limit)
+    form = Form()
+    sink: FileSink | None = None
+    text = bytearray()
+    part: Part | None = None
+    total = in_fields = 0
+
+    def read_into(view: memoryview) -> int:
+        nonlocal total
+        trio.from_thread.check_cancelled()
+        count = body.read_into(view)
+        total += count
+        check_length(total, limit)
+        return count
+
+    try:
+        for event in parts(read_into, boundary):
+            if isinstance(event, memoryview):
+                if sink is not None:
+                    sink.write(event)
+                else:
+                    in_fields += len(event)
+                    check_length(in_fields, MAX_FIELDS)
+                    text += event
+            elif isinstance(event, Part):
+                part = event
+                if part.name in form.fields or part.name in form.files:
+                    raise BadForm(f"The form has two parts {part.name!r}.")
+                text = bytearray()
+                if part.filename is not None:
+                    sink = FileSink(folder, length=None, fsync=fsync)
+            else:
+                assert isinstance(event, PartEnd)
+                assert part is not None
+                if sink is not None:
+                    form.files[part.name] = sink.finish(part.filename or "")
+                    sink = None
+                else:
+                    form.fields[part.name] = bytes(text)
+        skip(body)
+    except BaseException:
+        if sink is not None:
+            sink.discard()
+        form.discard()
+        raise
+    return form
+
+
+def skip(body: Body, limit: int = BUFFER) -> None:
+    """Read and forget what is left of *body*, at most *limit* bytes of it."""
+    buffer = memoryview(bytearray(64 * 1024))
+    skipped = 0
+    while skipped <= limit and (count := body.read_into(buffer)):
+        skipped += count
+
+
+def check_length(length: int | None, limit: int) -> None:
+    """Raise `TooLarge` when *length* is known and above *limit*."""
+    if length is not None and length > limit:
+        raise TooLarge(f"The body is larger than the limit of {limit} bytes.")
+
+
+def _find_write_back() -> Callable[[int, int, int], None]:
+    try:
+        sync_file_range = ctypes.CDLL(None, use_errno=True).sync_file_range
+    except (OSError, AttributeError):
+        return lambda _fd, _offset, _count: None  # only Linux has it; it is only a hint
+    sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+
+    def nudge(fd: int, offset: int, count: int) -> None:
+        sync_file_range(fd, offset, count, _SYNC_FILE_RANGE_WRITE)
+
+    return nudge
+
+
+write_back = _find_write_back()
