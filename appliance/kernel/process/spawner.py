@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import outcome
 import trio
@@ -25,11 +25,44 @@ from appliance.kernel.errors import ApplianceError
 from appliance.kernel.process.output import Completed, Lines, Tail
 from appliance.kernel.process.usage import process_table, read_process, tree
 
+if TYPE_CHECKING:
+    from appliance.kernel.process.reach import Reach
+    from appliance.kernel.process.sandbox import Sandbox
+
 T = TypeVar("T")
+
+#: A child whose environment has this variable gets a value of its own in it, which those below
+#: it inherit: the way to find what has left the tree of processes.
+MARK = "APPLIANCE_MARK"
 
 CHUNK = 64 * 1024  # bytes; the size of a pipe
 LEFTOVER = 0.5  # seconds that output may still come after the command itself has ended
 UNKILLABLE = 10.0  # seconds after SIGKILL until a child (in a broken file system) is given up
+
+
+class Data(str):
+    """A word of a command line that stands for the number of a file descriptor.
+
+    The descriptor is an anonymous file with *content*, made afresh for each start and not
+    visible in the list of processes. *prepare* is called on the spawner's thread before the
+    start. As a text it is ``<name>``.
+    """
+
+    __slots__ = ("content", "prepare")
+
+    content: bytes
+    prepare: Callable[[], None] | None
+
+    def __new__(
+        cls, name: str, content: bytes | str, *, prepare: Callable[[], None] | None = None
+    ) -> Data:
+        word = super().__new__(cls, f"<{name}>")
+        word.content = content.encode() if isinstance(content, str) else content
+        word.prepare = prepare
+        return word
+
+
+Word = str | Path  # of a command line; `Data` is a str
 
 
 class SpawnFailed(ApplianceError):
@@ -53,6 +86,7 @@ class Child:
         self._spawner = spawner
         self._popen = made.popen
         self._pidfd = made.pidfd
+        self._mark = made.mark
         self._ended = trio.Event()
         self.pid = made.popen.pid
         self.stdin = trio.lowlevel.FdStream(made.stdin) if made.stdin is not None else None
@@ -82,7 +116,7 @@ class Child:
     def kill(self) -> None:
         """Kill the process and everything below it, very soon; `wait` tells when it is gone."""
         if self.returncode is None:
-            self._spawner.post(lambda: self._locked(kill_tree))
+            self._spawner.post(self._kill_tree)
 
     async def aclose(self) -> None:
         """Kill what is left, wait for its end, close the streams. Not stopped by cancellation."""
@@ -107,19 +141,24 @@ class Child:
         # would otherwise outlive the program whose part it was.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        if self._mark:
+            await self._spawner.call(self._kill_tree)
         with self._spawner.reaping:
             self.returncode = self._popen.wait()
         self._ended.set()
 
-    def _locked(self, act: Callable[[int], None]) -> None:
-        # On the spawner's thread: the pid cannot be given to another process meanwhile.
+    def _kill_tree(self) -> None:
+        # On the spawner's thread; the pid cannot be given to another process meanwhile.
         with self._spawner.reaping:
             if self.returncode is None:
-                act(self.pid)
+                kill_tree(self.pid, self._mark)
 
 
 class Spawner:
     """Starts children. Get one from `open_spawner`; it is part of every room's kit."""
+
+    sandbox: Sandbox  # set by `open_spawner`
+    reach: Reach | None = None
 
     def __init__(self) -> None:
         self.children: set[Child] = set()
@@ -127,12 +166,13 @@ class Spawner:
         self.waits = trio.CapacityLimiter(1000)  # threads that wait, where pidfds are missing
         self._token = trio.lowlevel.current_trio_token()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._marks = 0
         self._thread = threading.Thread(target=self._work, name="spawner", daemon=True)
         self._thread.start()
 
     async def spawn(
         self,
-        argv: Sequence[str | Path],
+        argv: Sequence[Word],
         *,
         env: Mapping[str, str],
         cwd: Path | None = None,
@@ -151,7 +191,11 @@ class Spawner:
           SpawnFailed: the program is missing, may not be run, or there is no room for it.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        order = _Order([os.fspath(word) for word in argv], dict(env), cwd, tuple(pass_fds))
+        given = dict(env)
+        if MARK in given:
+            self._marks += 1
+            given[MARK] = f"{os.getpid()}.{self._marks}"
+        order = _Order(list(argv), given, cwd, tuple(pass_fds))
         child = Child(self, await self.call(lambda: order.make(stdin, stdout, stderr)))
         self.children.add(child)
         # A task of the system's: an error in the caller's body must reach it as it is, not in
@@ -161,7 +205,7 @@ class Spawner:
 
     async def run(
         self,
-        argv: Sequence[str | Path],
+        argv: Sequence[Word],
         *,
         env: Mapping[str, str],
         cwd: Path | None = None,
@@ -231,6 +275,8 @@ class Spawner:
                     await child.wait()
         self._jobs.put(None)
         self._thread.join()
+        if self.reach:
+            self.reach.close()
 
     async def _look_after(self, child: Child) -> None:
         await child.reap()
@@ -244,10 +290,19 @@ class Spawner:
 
 
 @asynccontextmanager
-async def open_spawner() -> AsyncIterator[Spawner]:
-    """A spawner; leaving the block kills every child that is left and ends its thread."""
+async def open_spawner(
+    sandbox_mode: str = "auto",
+) -> AsyncIterator[Spawner]:
+    """A spawner and its sandbox; leaving the block kills every child and ends its thread.
+
+    Raises:
+      SandboxRefused: *sandbox_mode* is ``"require"`` and programs cannot be isolated.
+    """
+    from appliance.kernel.process.sandbox import probe
+
     spawner = Spawner()
     try:
+        spawner.sandbox = await probe(spawner, sandbox_mode)
         yield spawner
     finally:
         await spawner.close()
@@ -271,17 +326,20 @@ def program_in(pid: int) -> int:
     return inside
 
 
-def kill_tree(root: int) -> None:
+def kill_tree(root: int, mark: str = "") -> None:
     """Kill *root*, its descendants and the sessions they lead, even while they are forking.
 
-    They are stopped first, and looked for again until nobody new is found, so that none can
-    slip away between the looking and the killing. Only to be called while *root* cannot have
-    been reaped.
+    With a *mark* also whoever has it in its environment, which a daemon that has left tree and
+    session still has. They are stopped first, and looked for again until nobody new is found,
+    so that none can slip away between the looking and the killing. Only to be called while
+    *root* cannot have been reaped.
     """
     found: set[tuple[int, int]] = set()
     for _ in range(100):
         table = process_table()
         members = {(member.pid, member.born) for member in tree(root, table)}
+        if mark:
+            members |= {(one.pid, one.born) for one in table.values() if _marked(one.pid, mark)}
         if not members - found:
             break
         for pid, _born in members - found:
@@ -292,6 +350,14 @@ def kill_tree(root: int) -> None:
         if process is not None and process.born == born:
             _signal(pid, signal.SIGKILL)
     _signal(root, signal.SIGKILL)
+
+
+def _marked(pid: int, mark: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environ:
+            return f"{MARK}={mark}".encode() in environ.read().split(b"\0")
+    except OSError:
+        return False
 
 
 def _signal(pid: int, number: int) -> None:
@@ -305,6 +371,7 @@ class _Made:
 
     popen: subprocess.Popen[bytes]
     pidfd: int | None
+    mark: str
     stdin: int | None
     stdout: int | None
     stderr: int | None
@@ -314,7 +381,7 @@ class _Made:
 class _Order:
     """One child to be made; `make` runs on the spawner's thread."""
 
-    argv: list[str]
+    argv: list[Word]
     env: dict[str, str]
     cwd: Path | None
     pass_fds: tuple[int, ...]
@@ -338,28 +405,48 @@ class _Order:
                 given.append(wanted if isinstance(wanted, int) else self.SPECIAL[wanted])
 
         try:
+            argv, data = self._open_data(theirs)
             connect(stdin, write=False)
             connect(stdout, write=True)
             connect(stderr, write=True)
             popen = subprocess.Popen(
-                self.argv,
+                argv,
                 stdin=given[0],
                 stdout=given[1],
                 stderr=given[2],
                 env=self.env,
                 cwd=self.cwd,
-                pass_fds=self.pass_fds,
+                pass_fds=(*self.pass_fds, *data),
                 start_new_session=True,
             )
         except OSError as error:
             for fd in ours:
                 if fd is not None:
                     os.close(fd)
-            raise SpawnFailed(self.argv[0], _why(error)) from error
+            raise SpawnFailed(str(self.argv[0]), _why(error)) from error
         finally:
             for fd in theirs:
                 os.close(fd)
-        return _Made(popen, _pidfd(popen.pid), *ours)
+        return _Made(popen, _pidfd(popen.pid), self.env.get(MARK, ""), *ours)
+
+    def _open_data(self, opened: list[int]) -> tuple[list[str], list[int]]:
+        """The command line with numbers for `Data`, and those numbers, also put in *opened*."""
+        argv: list[str] = []
+        numbers: list[int] = []
+        for word in self.argv:
+            if isinstance(word, Data):
+                if word.prepare is not None:
+                    word.prepare()
+                fd = os.memfd_create("data")
+                opened.append(fd)
+                numbers.append(fd)
+                with open(fd, "wb", closefd=False) as file:
+                    file.write(word.content)
+                os.lseek(fd, 0, os.SEEK_SET)
+                argv.append(str(fd))
+            else:
+                argv.append(os.fspath(word))
+        return argv, numbers
 
 
 def _why(error: OSError) -> str:

@@ -76,7 +76,7 @@ def process_table() -> dict[int, Process]:
     except OSError:
         return {}
     found = (read_process(int(name)) for name in names if name.isdecimal())
-    return {process.pid: process for process in found if process}
+    return {one.pid: one for one in found if one}
 
 
 def tree(root: int, table: Mapping[int, Process]) -> list[Process]:
@@ -92,8 +92,8 @@ def tree(root: int, table: Mapping[int, Process]) -> list[Process]:
         pid = todo.pop()
         if pid in found:
             continue
-        if process := table.get(pid):
-            found[pid] = process
+        if member := table.get(pid):
+            found[pid] = member
         todo += [child.pid for child in children.get(pid, ()) if child.pid not in found]
         todo += [other.pid for other in sessions.get(pid, ()) if other.pid not in found]
     return list(found.values())

@@ -1,0 +1,185 @@
+"""A profile as a command line of bubblewrap. Pure, but for the aliases of closed folders.
+
+``setpriv`` (root only: stop being root) → ``bwrap`` (namespaces, mounts, seccomp) →
+``prlimit`` (inside, where processes are counted per sandbox) → the program.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.kernel.process.profile import (
+    HOME,
+    MIB,
+    Command,
+    Limits,
+    Profile,
+    environment,
+)
+from appliance.kernel.process.spawner import Data, Word
+
+UID = 2000  # "vcap" inside, as on Cloud Foundry's cells; outside it is the sandbox's user
+TMP = 64 * MIB  # bytes of RAM that /tmp may take
+SHM = 8 * MIB  # bytes of RAM that /dev/shm may take
+
+PASSWD = f"""\
+root:x:0:0:root:/:/usr/sbin/nologin
+vcap:x:{UID}:{UID}:vcap:{HOME}:/bin/bash
+"""
+GROUP = f"""\
+root:x:0:
+vcap:x:{UID}:
+"""
+HOSTS = """\
+127.0.0.1 localhost
+::1 localhost
+"""
+NSSWITCH = """\
+passwd: files
+group: files
+hosts: files dns
+"""
+
+#: What runtimes of any kind read below /etc; absent ones are left out.
+CONFIGURATION = (
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/php",
+    "/etc/pki",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/ssl",
+)
+#: What finding hosts by name takes, with the machine's network.
+NAMES = ("/etc/gai.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What was found on this machine."""
+
+    bwrap: str
+    prlimit: str
+    setpriv: str = ""  # only root needs it
+    uid: int | None = None  # the user to become, from root; None: stay who we are
+    roots: tuple[str, ...] = ()  # words that lay out /usr and its links, see `layout`
+    extra: tuple[str, ...] = ()  # more of CONFIGURATION, e.g. /etc/java-17-openjdk
+    seccomp: bytes | None = None  # the filter, where one is known for the processor
+    files_most: int = 1024  # the hard limit of open files, which cannot be raised
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bubblewrap:
+    """Builds command lines; *alias* tells where the sandbox's user finds a host path."""
+
+    tools: Tools
+    alias: Callable[[Path], Path] = field(default=lambda path: path)
+    prepare: Callable[[Sequence[Path]], None] | None = None  # before a start, makes aliases
+
+    def command(self, profile: Profile, argv: Sequence[str | Path]) -> Command:
+        """*argv* in a sandbox. Environment and paths do not show in the list of processes."""
+        tools = self.tools
+        paths = [profile.home, *profile.read_only, *profile.writable]
+        prepare = self.prepare
+        words: list[Word] = [
+            *_drop(tools),
+            tools.bwrap,
+            "--args",
+            Data(
+                "options",
+                "\0".join(self.options(profile)).encode("utf-8", "surrogateescape"),
+                prepare=(lambda: prepare(paths)) if prepare else None,
+            ),
+            "--file",
+            Data("passwd", PASSWD),
+            "/etc/passwd",
+            "--file",
+            Data("group", GROUP),
+            "/etc/group",
+        ]
+        if profile.network == "none":
+            words += ["--file", Data("hosts", HOSTS), "/etc/hosts"]
+            words += ["--file", Data("nsswitch", NSSWITCH), "/etc/nsswitch.conf"]
+        if tools.seccomp is not None:
+            # Consumed by its reader, therefore made afresh for each start, as all of these.
+            words += ["--seccomp", Data("seccomp", tools.seccomp)]
+        # Last, when all is in place. Without it a program could fill RAM through "/".
+        words += ["--remount-ro", "/", "--"]
+        words += [tools.prlimit, *limits(profile.limits, tools), "--", *argv]
+        return Command(argv=words, env={"PATH": "/usr/bin:/bin"}, cwd=None)
+
+    def options(self, profile: Profile) -> list[str]:
+        """What goes through ``--args``: everything but the generated files."""
+        words = ["--unshare-all", "--unshare-user", "--uid", str(UID), "--gid", str(UID)]
+        if profile.network == "host":
+            words.append("--share-net")
+        words += ["--die-with-parent", "--new-session", "--hostname", hostname(profile.name)]
+        if self.tools.seccomp is None:
+            # The filter would have kept new user namespaces away.
+            words.append("--disable-userns")
+        words.append("--clearenv")
+        for key, value in environment(profile, HOME).items():
+            words += ["--setenv", key, value]
+        words += self.tools.roots
+        names = NAMES if profile.network == "host" else ()
+        for path in (*CONFIGURATION, *self.tools.extra, *names):
+            words += ["--ro-bind-try", path, path]
+        words += ["--proc", "/proc", "--dev", "/dev"]
+        # /dev is a tmpfs too: closed after /dev/shm, which stays writable, has its size.
+        words += ["--size", str(SHM), "--perms", "1777", "--tmpfs", "/dev/shm"]
+        words += ["--remount-ro", "/dev"]
+        words += ["--size", str(TMP), "--perms", "1777", "--tmpfs", "/tmp"]
+        words += ["--bind", str(self.alias(profile.home)), HOME]
+        for path, place in profile.read_only.items():
+            words += ["--ro-bind-try", str(self.alias(path)), place]
+        for path, place in profile.writable.items():
+            words += ["--bind-try", str(self.alias(path)), place]
+        return [*words, "--chdir", profile.cwd]
+
+
+def limits(wanted: Limits, tools: Tools) -> list[str]:
+    """The options of prlimit. DATA, not AS: Node, Go and Java reserve address space freely."""
+    files = min(wanted.files, tools.files_most)
+    return [
+        f"--data={wanted.memory}",
+        f"--fsize={wanted.disk}",
+        f"--nproc={wanted.processes}",
+        f"--nofile={files}",
+        "--core=0",
+    ]
+
+
+def layout(root: Path = Path("/")) -> tuple[str, ...]:
+    """Words that show this machine's programs: /usr, and /bin, /lib and so on as they are here."""
+    words = ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        path = root / name
+        if path.is_symlink():
+            words += ["--symlink", str(path.readlink()), f"/{name}"]
+        elif path.is_dir():
+            words += ["--ro-bind", f"/{name}", f"/{name}"]
+    return tuple(words)
+
+
+def hostname(name: str) -> str:
+    """*name* as a host name: letters, digits and hyphens, at most 63."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-")[:63].strip("-") or "app"
+
+
+def _drop(tools: Tools) -> list[str]:
+    if tools.uid is None:
+        return []
+    return [
+        tools.setpriv,
+        f"--reuid={tools.uid}",
+        f"--regid={tools.uid}",
+        "--clear-groups",
+        "--no-new-privs",
+        "--",
+    ]
