@@ -4,11 +4,11 @@
 things at once; these functions refuse what is not plainly harmless and say why.
 """
 
-from .archive_pack import pack_tar_gz
-from .archive_rules import DROPLET_LIMITS, ArchiveLimits, ArchiveRefused
-from .archive_tar import unpack_tar
-from .archive_zip import unpack_zip
-from .unpacked import Packed, Unpacked
+from appliance.kernel.process.archive_pack import pack_tar_gz
+from appliance.kernel.process.archive_rules import DROPLET_LIMITS, ArchiveLimits, ArchiveRefused
+from appliance.kernel.process.archive_tar import unpack_tar
+from appliance.kernel.process.archive_zip import unpack_zip
+from appliance.kernel.process.unpacked import Packed, Unpacked
 
 __all__ = [
     "DROPLET_LIMITS",

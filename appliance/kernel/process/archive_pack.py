@@ -9,11 +9,11 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .archive_rules import MIB, ArchiveRefused
-from .archive_tree import CHECK_EVERY, check_cancelled
-from .deflate import GZIP, codec
-from .lanes import Lane
-from .unpacked import Packed
+from appliance.kernel.process.archive_rules import MIB, ArchiveRefused
+from appliance.kernel.process.archive_tree import CHECK_EVERY, check_cancelled
+from appliance.kernel.process.deflate import GZIP, codec
+from appliance.kernel.process.lanes import Lane
+from appliance.kernel.process.unpacked import Packed
 
 BLOCK = 512
 RECORD = 20 * BLOCK  # tar files end on a multiple of it

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from .archive_rules import (
+from appliance.kernel.process.archive_rules import (
     MIB,
     ArchiveLimits,
     ArchiveRefused,
@@ -17,9 +17,9 @@ from .archive_rules import (
     parse_name,
     parse_target,
 )
-from .archive_tree import Tree, check_cancelled
-from .deflate import GZIP, codec
-from .unpacked import Unpacked
+from appliance.kernel.process.archive_tree import Tree, check_cancelled
+from appliance.kernel.process.deflate import GZIP, codec
+from appliance.kernel.process.unpacked import Unpacked
 
 BLOCK = 512
 PIECE = 1 * MIB

@@ -14,7 +14,7 @@ from types import TracebackType
 
 import trio
 
-from .archive_rules import ArchiveRefused, Parts
+from appliance.kernel.process.archive_rules import ArchiveRefused, Parts
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

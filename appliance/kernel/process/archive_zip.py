@@ -11,7 +11,7 @@ from pathlib import Path
 from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from typing import Any
 
-from .archive_rules import (
+from appliance.kernel.process.archive_rules import (
     MIB,
     PATH_BYTES,
     ArchiveLimits,
@@ -22,9 +22,9 @@ from .archive_rules import (
     parse_name,
     parse_target,
 )
-from .archive_tree import Tree
-from .deflate import RAW, codec
-from .unpacked import Unpacked
+from appliance.kernel.process.archive_tree import Tree
+from appliance.kernel.process.deflate import RAW, codec
+from appliance.kernel.process.unpacked import Unpacked
 
 _END = struct.Struct("<4s4H2LH")  # end of central directory
 _END64 = struct.Struct("<4sQ2H2L4Q")

@@ -11,8 +11,13 @@ import apsw
 import trio
 
 from appliance.kernel.errors import ApplianceError, StorageFull
-
-from .errors import StateBusy, StateDamaged, StateFailed, StateReadOnly, StateTooNew
+from appliance.kernel.store.errors import (
+    StateBusy,
+    StateDamaged,
+    StateFailed,
+    StateReadOnly,
+    StateTooNew,
+)
 
 T = TypeVar("T")
 Work = Callable[[apsw.Connection], T]

@@ -1,0 +1,195 @@
+"""The routes of one archiver: those of 2012, and a few of ours. No decisions."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Awaitable, Callable, Sequence
+
+from appliance.archiver.messages import DropletStored
+from appliance.archiver.plan import Holding, Key, Peer, check_name
+from appliance.archiver.store import DropletStore, Kept
+from appliance.archiver.wire import SHA256_HEADER, present, read_generation, read_sha256
+from appliance.config import MIB, ArchiverConfig
+from appliance.kernel.errors import BadRequest, StorageFull
+from appliance.kernel.http.auth import basic_auth
+from appliance.kernel.http.blob_plane import Blob, Exchange
+from appliance.kernel.kit import Kit
+
+RESERVE = 64 * MIB  # bytes that uploads leave free on the disk
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Routes:
+    """The handlers, and what they share."""
+
+    def __init__(
+        self,
+        store: DropletStore,
+        peers: Sequence[Peer],
+        config: ArchiverConfig,
+        kit: Kit,
+        password: str,
+    ) -> None:
+        self._store = store
+        self._peers = [peer.name for peer in peers]
+        self._config = config
+        self._kit = kit
+        self._password = password
+
+    def blobs(self) -> list[Blob]:
+        """All routes; all but the two about health need the archiver's user and password."""
+        return [
+            Blob("GET", "/droplets/:appid/:sha1", self._guarded(self.get)),
+            Blob("POST", "/droplets/:appid/:sha1", self._guarded(self.post)),
+            Blob("DELETE", "/droplets/:appid/:sha1", self._guarded(self.delete)),
+            Blob("GET", "/droplets", self._guarded(self.list)),
+            Blob("POST", "/sync/:appid/:sha1", self._guarded(self.sync)),
+            Blob("DELETE", "/sync/:appid/:sha1", self._guarded(self.sync_deletion)),
+            Blob("GET", "/digests", self._guarded(self.digests)),
+            Blob("GET", "/digests/:prefix", self._guarded(self.bucket)),
+            Blob("GET", "/healthz", self.healthz),
+            Blob("GET", "/readyz", self.readyz),
+        ]
+
+    async def get(self, exchange: Exchange) -> None:
+        """The droplet; Range, HEAD and If-None-Match work."""
+        held = await self._store.find(_key(exchange))
+        path = self._store.path(held)
+        if not path.is_file():
+            await self._store.mark_lost(held)
+            held = await self._store.find(held.key)  # says that it is lost
+        await exchange.send_file(
+            path,
+            content_type="application/octet-stream",
+            etag=held.sha256,
+            headers={SHA256_HEADER: held.sha256},
+        )
+
+    async def post(self, exchange: Exchange) -> None:
+        """200 once the droplet is on disk and owed to the peers; no peer is waited for."""
+        kept = await self._receive(exchange, generation=0, owed_to=self._peers)
+        if kept.fresh:
+            self.announce(kept.holding, replica=False)
+        await exchange.reply(200, "OK")
+
+    async def sync(self, exchange: Exchange) -> None:
+        """A replica from a peer: stored as any, and owed to nobody."""
+        generation = read_generation(exchange.headers, stored=True)
+        kept = await self._receive(exchange, generation=generation, owed_to=())
+        if kept.fresh:
+            self.announce(kept.holding, replica=True)
+        await exchange.reply(200, "OK")
+
+    async def delete(self, exchange: Exchange) -> None:
+        """204 once it is gone here and the peers are owed the deletion."""
+        held = await self._store.find(_key(exchange))
+        await self._store.delete(held.key, owed_to=self._peers)
+        self._kit.trace.event("droplet.deleted", app=held.app_id, sha1=held.sha1)
+        await exchange.reply(204)
+
+    async def sync_deletion(self, exchange: Exchange) -> None:
+        """A peer's deletion; repeating it does no harm."""
+        key = _key(exchange)
+        generation = read_generation(exchange.headers, stored=False)
+        if await self._store.delete(key, generation=generation):
+            self._kit.trace.event("droplet.deleted", app=key[0], sha1=key[1])
+        await exchange.reply(204)
+
+    async def list(self, exchange: Exchange) -> None:
+        """``{"droplets": [{"app_id", "sha1", "sha256", "size", "stored_at"}]}``; ``?app_id=``."""
+        rows = await self._store.droplets(exchange.query.get("app_id", ""))
+        droplets = [
+            {
+                "app_id": held.app_id,
+                "sha1": held.sha1,
+                "sha256": held.sha256,
+                "size": held.size,
+                "stored_at": stored_at,
+            }
+            for held, stored_at in rows
+        ]
+        await exchange.reply(200, {"droplets": droplets})
+
+    async def digests(self, exchange: Exchange) -> None:
+        """``{"buckets": {"2f": digest}}``, for peers to compare; empty ones are left out."""
+        await exchange.reply(200, {"buckets": await self._store.digests()})
+
+    async def bucket(self, exchange: Exchange) -> None:
+        """What is known about the droplets whose SHA-1 starts with these two digits."""
+        prefix = exchange.params["prefix"]
+        if not re.fullmatch(r"[0-9a-f]{2}", prefix):
+            raise BadRequest(f"{prefix[:40]!r} is no bucket: two digits of 0-9a-f are.")
+        await exchange.reply(200, present(await self._store.bucket(prefix)))
+
+    async def healthz(self, exchange: Exchange) -> None:
+        """The process is alive."""
+        await exchange.reply(200, "ok")
+
+    async def readyz(self, exchange: Exchange) -> None:
+        """Whether this archiver takes droplets, and why not."""
+        ready = self._kit.health.ready(self._kit.room)
+        report = self._kit.health.report()
+        await exchange.reply(200 if ready else 503, report)
+
+    def announce(self, held: Holding, replica: bool) -> None:
+        """Tell the bus and the trace that a droplet is on this archiver's disk."""
+        self._kit.trace.event(
+            "droplet.stored",
+            app=held.app_id,
+            sha1=held.sha1,
+            bytes=held.size,
+            replica=replica,
+        )
+        self._kit.publish(
+            DropletStored(
+                archiver=self._kit.room,
+                app_id=held.app_id,
+                sha1=held.sha1,
+                sha256=held.sha256,
+                size=held.size,
+                replica=replica,
+            )
+        )
+
+    async def _receive(
+        self, exchange: Exchange, *, generation: int, owed_to: Sequence[str]
+    ) -> Kept:
+        key = _key(exchange)
+        promised = read_sha256(exchange.headers)
+        self._check_room(exchange)
+        received = await exchange.receive_file(
+            self._store.spool, limit=self._config.max_droplet, fsync=self._store.blobs.fsync
+        )
+        return await self._store.keep(
+            key, received, sha256=promised, generation=generation, owed_to=owed_to
+        )
+
+    def _check_room(self, exchange: Exchange) -> None:
+        # Before reading, so that a droplet which cannot fit does not fill the disk first.
+        length = exchange.headers.get("content-length", "0")
+        disk = os.statvfs(self._store.spool)
+        if int(length if length.isdigit() else 0) + RESERVE > disk.f_bavail * disk.f_frsize:
+            raise StorageFull("The archiver's disk has no room for this droplet.")
+
+    def _guarded(self, handler: Handler) -> Handler:
+        """*handler* behind the password; a failing disk makes the room unhealthy."""
+
+        async def guarded(exchange: Exchange) -> None:
+            basic_auth(exchange.headers, self._config.user, self._password)
+            try:
+                await handler(exchange)
+            except OSError as error:
+                if error.errno == errno.EIO:
+                    # What fsync refused once is gone from memory too: only a restart,
+                    # which looks at every file, can tell what is there.
+                    self._kit.health.mark(self._kit.room, "unhealthy", f"The disk failed: {error}.")
+                raise
+
+        return guarded
+
+
+def _key(exchange: Exchange) -> Key:
+    return check_name(exchange.params["appid"], exchange.params["sha1"])

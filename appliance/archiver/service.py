@@ -1,0 +1,67 @@
+"""One archiver: its store, its routes, and a sender and a comparer for each peer."""
+
+from __future__ import annotations
+
+from functools import partial
+from urllib.parse import quote
+
+import trio
+
+from appliance.archiver.http import Routes
+from appliance.archiver.plan import make_peer
+from appliance.archiver.reconcile import reconcile
+from appliance.archiver.replicator import replicate
+from appliance.archiver.store import Fault, no_fault, open_store
+from appliance.config import ArchiverConfig
+from appliance.kernel.component import Component
+from appliance.kernel.kit import Kit
+
+
+async def serve(
+    config: ArchiverConfig,
+    kit: Kit,
+    *,
+    fault: Fault = no_fault,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run one archiver until `kit.stopping`; ``started()`` gets its base URL with credentials.
+
+    Raises:
+      PortTaken: somebody else listens at `config.bind`.
+      StateTooNew: a newer appliance has written to `config.root`.
+    """
+    # Hypercorn takes a while to load; whoever imports this module may not serve yet.
+    from appliance.kernel.http.server import serve_http
+
+    password = config.password or kit.ids.hex(32)
+    peers = [make_peer(url, config.user, password) for url in config.peers]
+    async with open_store(config.root, kit.clock, fault=fault) as store:
+        lost = await store.recover()
+        if lost:
+            kit.trace.event("droplets.lost", count=lost)
+        await store.outbox.keep_only({peer.name for peer in peers})
+        routes = Routes(store, peers, config, kit, password)
+        component = Component(kit, "Archiver", config=config, varz=lambda: {"peers": len(peers)})
+        varz = [route for route in component.routes() if route.path == "/varz"]
+        blobs = [*routes.blobs(), *varz]
+        async with trio.open_nursery() as background:
+            async with trio.open_nursery() as serving:
+                url = await serving.start(partial(serve_http, None, config.bind, kit, blobs=blobs))
+                await background.start(component.run, url)
+                for peer in peers:
+                    # What is owed to a peer is in the store's outbox, not in memory: its sender
+                    # can be cancelled at any point and goes on after the next start.
+                    background.start_soon(replicate, store, peer, config, kit)
+                    if config.reconcile_every:
+                        background.start_soon(reconcile, store, peer, config, kit, routes.announce)
+                kit.health.mark(kit.room, "ready")
+                kit.trace.event("archiver.listening", url=url, peers=len(peers))
+                task_status.started(_with_credentials(url, config.user, password))
+            # serve_http has drained: kit.stopping is set.
+            background.cancel_scope.cancel()
+    kit.health.mark(kit.room, "stopped")
+
+
+def _with_credentials(url: str, user: str, password: str) -> str:
+    scheme, _, place = url.partition("://")
+    return f"{scheme}://{quote(user, '')}:{quote(password, '')}@{place}"
