@@ -119,12 +119,12 @@ class Actual:
             by_index.setdefault(instance.index, instance)
         shown = []
         for index in range(wanted):
-            instance = by_index.get(index)
+            known = by_index.get(index)
             crash = self.crashed.get((process, index))
-            if crash and (instance is None or instance.state != "RUNNING"):
+            if crash is not None and (known is None or known.state != "RUNNING"):
                 shown.append(crash)
-            elif instance:
-                shown.append(instance)
+            elif known is not None:
+                shown.append(known)
             else:
                 down = Instance(
                     process=process, version="", guid="", index=index, state="DOWN", since=0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -15,7 +16,6 @@ import msgspec
 
 from appliance.kernel.process.archive import ArchiveLimits, unpack_zip
 from appliance.kernel.store.blobs import BlobStore
-from appliance.kernel.store.digest import digest_file
 from fake_controller.errors import CloudError, unprocessable
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: packages are deterministic
@@ -67,7 +67,7 @@ class Bits:
                 self._place(resource, folder)
             made = Path(tempfile.mkstemp(dir=self.packages.spool, suffix=".zip")[1])
             _zip(folder, made)
-            sha256, size = digest_file(made, "sha256"), made.stat().st_size
+            sha256, size = _digest(made, "sha256"), made.stat().st_size
             self.packages.commit(made, guid)
             return Assembled(size=size, sha256=sha256)
         finally:
@@ -106,7 +106,7 @@ class Bits:
                 path = Path(top) / name
                 if not stat.S_ISREG(path.lstat().st_mode):
                     continue
-                sha1 = digest_file(path, "sha1")
+                sha1 = _digest(path, "sha1")
                 if not self.pool.exists(sha1):
                     copy = Path(tempfile.mkstemp(dir=self.pool.spool)[1])
                     shutil.copyfile(path, copy)
@@ -119,6 +119,11 @@ class Assembled:
 
     size: int  # bytes
     sha256: str
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _mode(resource: Resource) -> int:

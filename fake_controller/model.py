@@ -201,7 +201,7 @@ class Destination(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deployment(Record):
-    """A change of droplet without an interruption: a second web process grows, the first shrinks."""
+    """A change of droplet without a gap: a second web process grows, the first shrinks."""
 
     table: ClassVar[str] = "deployments"
     indexed: ClassVar[tuple[str, ...]] = ("app_guid", "status_value")

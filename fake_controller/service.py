@@ -200,7 +200,7 @@ def _kept_secret(tx: Tx, name: str) -> str:
 async def _folder(root: Path | None) -> AsyncIterator[Path]:
     """*root*, or a private folder that is gone afterwards."""
     if root is not None:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await trio.Path(root).mkdir(parents=True, exist_ok=True, mode=0o700)
         yield root
         return
     made = Path(tempfile.mkdtemp(prefix="appliance-controller-"))

@@ -114,7 +114,7 @@ class Tx:
         """How many match."""
         clause, values = _where(where)
         sql = f"SELECT count(*) FROM {kind.table}{clause}"
-        return next(row[0] for row in self._connection.execute(sql, values))
+        return int(next(row[0] for row in self._connection.execute(sql, values)))
 
 
 def _text(record: Record) -> str:

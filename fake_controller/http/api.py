@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import unquote, urlencode
 
 import msgspec
@@ -24,6 +24,7 @@ from fake_controller.tokens import Identity
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 Json = dict[str, Any]
+Handler = Callable[..., Awaitable[Response]]
 
 PER_PAGE = 50
 PER_PAGE_MOST = 5000
@@ -43,7 +44,7 @@ class Listing(Generic[R]):
 
     kind: type[R]
     filters: Mapping[str, str] = field(default_factory=dict)  # query key: field of the record
-    gather: Callable[[Tx, Sequence[R]], Any] = lambda tx, records: None
+    gather: Callable[[Tx, Sequence[R]], Any] = lambda _tx, _records: None
     present: Callable[[R, str, Any], Json]
     order: str = "created_at"
 
@@ -56,6 +57,32 @@ class Api:
     cc: Controller
     runner: Runner
     deployer: Deployer
+
+    def route(self, method: str, path: str) -> Callable[[Handler], Handler]:
+        """Serve *method* of *path* by the function below; its name is free to choose."""
+
+        def register(handler: Handler) -> Handler:
+            endpoint = f"{method} {path}"
+            self.app.add_url_rule(path, endpoint, handler, methods=[method])
+            return handler
+
+        return register
+
+    def get(self, path: str) -> Callable[[Handler], Handler]:
+        """Serve GET of *path*."""
+        return self.route("GET", path)
+
+    def post(self, path: str) -> Callable[[Handler], Handler]:
+        """Serve POST of *path*."""
+        return self.route("POST", path)
+
+    def patch(self, path: str) -> Callable[[Handler], Handler]:
+        """Serve PATCH of *path*."""
+        return self.route("PATCH", path)
+
+    def delete(self, path: str) -> Callable[[Handler], Handler]:
+        """Serve DELETE of *path*."""
+        return self.route("DELETE", path)
 
     @property
     def base(self) -> str:
@@ -98,7 +125,7 @@ class Api:
         """202: poll the job."""
         return Response("", status=202, headers={"Location": f"{self.base}/v3/jobs/{job.guid}"})
 
-    async def list(
+    async def listed(
         self, listing: Listing[R], *, ignore: Sequence[str] = (), **where: Any
     ) -> Response:
         """One page of *listing*: the query's filters and *where* must all match."""
@@ -164,22 +191,25 @@ class Api:
         }
 
     async def held(
-        self, look: Callable[[], Any], settled: Callable[[Any], bool], *, on: str
-    ) -> Any:
+        self,
+        look: Callable[[], Awaitable[T]],
+        settled: Callable[[T], bool],
+        *,
+        on: Literal["instances", "work"],
+    ) -> T:
         """What *look* returns, after waiting a little for it to settle.
 
         Clients sleep for three seconds after each look that finds work in progress, so
         a short wait here is a long one spared there.
         """
-        seen = None
         with trio.move_on_after(self.cc.config.hold):
             while True:
                 changed = self.cc.actual.changed if on == "instances" else self.cc.work_changed
                 seen = await look()
                 if settled(seen):
-                    break
+                    return seen
                 await changed.wait()
-        return seen
+        return await look()
 
     def _filters(self, listing: Listing[R], ignore: Sequence[str]) -> dict[str, list[str]]:
         where: dict[str, list[str]] = {}

@@ -11,12 +11,12 @@ from fake_controller.http.api import Api
 def routes(api: Api) -> None:
     """``/_appliance/…``."""
 
-    @api.app.get("/_appliance/info")
+    @api.get("/_appliance/info")
     async def info() -> Response:
         api.identity()
         return api.json(api.cc.about())
 
-    @api.app.get("/_appliance/trace")
+    @api.get("/_appliance/trace")
     async def trace() -> Response:
         api.identity()
         log = api.cc.trace_log

@@ -65,15 +65,15 @@ def routes(api: Api) -> None:
     """``/v3/apps`` and what is below it."""
     cc, runner = api.cc, api.runner
 
-    @api.app.get("/v3/apps")
+    @api.get("/v3/apps")
     async def apps() -> Response:
-        return await api.list(APPS, ignore=("organization_guids", "stacks", "lifecycle_type"))
+        return await api.listed(APPS, ignore=("organization_guids", "stacks", "lifecycle_type"))
 
-    @api.app.get("/v3/apps/<guid>")
+    @api.get("/v3/apps/<guid>")
     async def app(guid: str) -> Response:
         return await api.show(APPS, guid)
 
-    @api.app.post("/v3/apps")
+    @api.post("/v3/apps")
     async def create() -> Response:
         api.writer()
         wanted = await api.body(NewApp)
@@ -108,7 +108,7 @@ def routes(api: Api) -> None:
         cc.log(created.guid, f"Created app with guid {created.guid}")
         return await api.show(APPS, created.guid, 201)
 
-    @api.app.patch("/v3/apps/<guid>")
+    @api.patch("/v3/apps/<guid>")
     async def change(guid: str) -> Response:
         api.writer()
         wanted = await api.body(ChangedApp)
@@ -132,7 +132,7 @@ def routes(api: Api) -> None:
         cc.log(guid, f"Updated app with guid {guid}")
         return await api.show(APPS, guid)
 
-    @api.app.delete("/v3/apps/<guid>")
+    @api.delete("/v3/apps/<guid>")
     async def delete(guid: str) -> Response:
         api.writer()
         await cc.store.get(App, guid)
@@ -141,25 +141,25 @@ def routes(api: Api) -> None:
             await cc.start_job("app.delete", lambda: deleting.delete_app(cc, runner, guid))
         )
 
-    @api.app.post("/v3/apps/<guid>/actions/start")
+    @api.post("/v3/apps/<guid>/actions/start")
     async def start(guid: str) -> Response:
         return await _set_state(api, guid, "STARTED", restart=False)
 
-    @api.app.post("/v3/apps/<guid>/actions/restart")
+    @api.post("/v3/apps/<guid>/actions/restart")
     async def restart(guid: str) -> Response:
         return await _set_state(api, guid, "STARTED", restart=True)
 
-    @api.app.post("/v3/apps/<guid>/actions/stop")
+    @api.post("/v3/apps/<guid>/actions/stop")
     async def stop(guid: str) -> Response:
         return await _set_state(api, guid, "STOPPED", restart=False)
 
-    @api.app.get("/v3/apps/<guid>/droplets/current")
+    @api.get("/v3/apps/<guid>/droplets/current")
     async def current(guid: str) -> Response:
         api.identity()
         app = await cc.store.get(App, guid)
         return await api.show(DROPLETS, app.droplet_guid or "")
 
-    @api.app.get("/v3/apps/<guid>/relationships/current_droplet")
+    @api.get("/v3/apps/<guid>/relationships/current_droplet")
     async def current_relationship(guid: str) -> Response:
         api.identity()
         app = await cc.store.get(App, guid)
@@ -170,7 +170,7 @@ def routes(api: Api) -> None:
         }
         return api.json(present.to_one(app.droplet_guid) | {"links": links})
 
-    @api.app.patch("/v3/apps/<guid>/relationships/current_droplet")
+    @api.patch("/v3/apps/<guid>/relationships/current_droplet")
     async def set_current(guid: str) -> Response:
         api.writer()
         wanted = await api.body(CurrentDroplet)
@@ -196,13 +196,13 @@ def routes(api: Api) -> None:
         }
         return api.json(present.to_one(droplet.guid) | {"links": links})
 
-    @api.app.get("/v3/apps/<guid>/environment_variables")
+    @api.get("/v3/apps/<guid>/environment_variables")
     async def variables(guid: str) -> Response:
         api.identity()
         app = await cc.store.get(App, guid)
         return api.json({"var": app.environment, "links": {}})
 
-    @api.app.patch("/v3/apps/<guid>/environment_variables")
+    @api.patch("/v3/apps/<guid>/environment_variables")
     async def set_variables(guid: str) -> Response:
         api.writer()
         wanted = await api.body(Variables)
@@ -214,7 +214,7 @@ def routes(api: Api) -> None:
         )
         return api.json({"var": app.environment, "links": {}})
 
-    @api.app.get("/v3/apps/<guid>/env")
+    @api.get("/v3/apps/<guid>/env")
     async def env(guid: str) -> Response:
         api.identity()
 

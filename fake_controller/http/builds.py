@@ -59,16 +59,16 @@ def routes(api: Api) -> None:
     """``/v3/builds``, ``/v3/deployments``, ``/v3/jobs``."""
     cc, deployer = api.cc, api.deployer
 
-    @api.app.get("/v3/builds")
+    @api.get("/v3/builds")
     async def builds() -> Response:
-        return await api.list(BUILDS)
+        return await api.listed(BUILDS)
 
-    @api.app.get("/v3/apps/<guid>/builds")
+    @api.get("/v3/apps/<guid>/builds")
     async def app_builds(guid: str) -> Response:
         await cc.store.get(App, guid)
-        return await api.list(BUILDS, app_guid=guid)
+        return await api.listed(BUILDS, app_guid=guid)
 
-    @api.app.post("/v3/builds")
+    @api.post("/v3/builds")
     async def create() -> Response:
         identity = api.writer()
         wanted = await api.body(NewBuild)
@@ -102,7 +102,7 @@ def routes(api: Api) -> None:
         cc.background.start_soon(push.stage, cc, build, app)
         return await api.show(BUILDS, build.guid, 201)
 
-    @api.app.get("/v3/builds/<guid>")
+    @api.get("/v3/builds/<guid>")
     async def build(guid: str) -> Response:
         api.identity()
 
@@ -115,11 +115,11 @@ def routes(api: Api) -> None:
         record: Build = await api.held(look, settled, on="work")
         return api.json(present.build(record, api.base))
 
-    @api.app.get("/v3/deployments")
+    @api.get("/v3/deployments")
     async def deployments() -> Response:
-        return await api.list(DEPLOYMENTS)
+        return await api.listed(DEPLOYMENTS)
 
-    @api.app.post("/v3/deployments")
+    @api.post("/v3/deployments")
     async def deploy() -> Response:
         api.writer()
         wanted = await api.body(NewDeployment)
@@ -135,7 +135,7 @@ def routes(api: Api) -> None:
         deployment = await deployer.create(app_guid, droplet, in_flight)
         return await api.show(DEPLOYMENTS, deployment.guid, 201)
 
-    @api.app.get("/v3/deployments/<guid>")
+    @api.get("/v3/deployments/<guid>")
     async def deployment(guid: str) -> Response:
         api.identity()
 
@@ -150,13 +150,13 @@ def routes(api: Api) -> None:
         record: Deployment = await api.held(look, settled, on="work")
         return api.json(present.deployment(record, api.base))
 
-    @api.app.post("/v3/deployments/<guid>/actions/cancel")
+    @api.post("/v3/deployments/<guid>/actions/cancel")
     async def cancel(guid: str) -> Response:
         api.writer()
         await deployer.cancel(guid)
         return api.json({})
 
-    @api.app.get("/v3/jobs/<guid>")
+    @api.get("/v3/jobs/<guid>")
     async def job(guid: str) -> Response:
         api.identity()
 

@@ -25,20 +25,20 @@ def routes(api: Api) -> None:
     """``/v3/droplets``."""
     cc = api.cc
 
-    @api.app.get("/v3/droplets")
+    @api.get("/v3/droplets")
     async def droplets() -> Response:
-        return await api.list(DROPLETS, ignore=("space_guids", "organization_guids", "current"))
+        return await api.listed(DROPLETS, ignore=("space_guids", "organization_guids", "current"))
 
-    @api.app.get("/v3/droplets/<guid>")
+    @api.get("/v3/droplets/<guid>")
     async def droplet(guid: str) -> Response:
         return await api.show(DROPLETS, guid)
 
-    @api.app.get("/v3/apps/<guid>/droplets")
+    @api.get("/v3/apps/<guid>/droplets")
     async def app_droplets(guid: str) -> Response:
         await cc.store.get(App, guid)
-        return await api.list(DROPLETS, app_guid=guid)
+        return await api.listed(DROPLETS, app_guid=guid)
 
-    @api.app.get("/v3/droplets/<guid>/download")
+    @api.get("/v3/droplets/<guid>/download")
     async def download(guid: str) -> Response:
         api.identity()
         record = await cc.store.get(Droplet, guid)
@@ -49,7 +49,7 @@ def routes(api: Api) -> None:
         location = f"{archiver}/droplets/{record.app_guid}/{record.sha1}"
         return Response("", status=302, headers={"Location": location})
 
-    @api.app.delete("/v3/droplets/<guid>")
+    @api.delete("/v3/droplets/<guid>")
     async def delete(guid: str) -> Response:
         api.writer()
         record = await cc.store.get(Droplet, guid)

@@ -10,46 +10,21 @@ from fake_controller.http.api import Api
 
 API_VERSION = "3.211.0"  # what the CLI compares: every call that this version gates is here
 
-RESOURCES = [
-    "apps",
-    "audit_events",
-    "buildpacks",
-    "builds",
-    "deployments",
-    "domains",
-    "droplets",
-    "environment_variable_groups",
-    "feature_flags",
-    "info",
-    "isolation_segments",
-    "organizations",
-    "organization_quotas",
-    "packages",
-    "processes",
-    "resource_matches",
-    "roles",
-    "routes",
-    "security_groups",
-    "service_brokers",
-    "service_credential_bindings",
-    "service_instances",
-    "service_offerings",
-    "service_plans",
-    "service_route_bindings",
-    "space_quotas",
-    "spaces",
-    "stacks",
-    "tasks",
-    "users",
-    "app_usage_events",
-    "service_usage_events",
-]
+RESOURCES = (
+    *("app_usage_events", "apps", "audit_events", "buildpacks", "builds", "deployments"),
+    *("domains", "droplets", "environment_variable_groups", "feature_flags", "info"),
+    *("isolation_segments", "organization_quotas", "organizations", "packages", "processes"),
+    *("resource_matches", "roles", "routes", "security_groups", "service_brokers"),
+    *("service_credential_bindings", "service_instances", "service_offerings"),
+    *("service_plans", "service_route_bindings", "service_usage_events", "space_quotas"),
+    *("spaces", "stacks", "tasks", "users"),
+)
 
 
 def routes(api: Api) -> None:
     """``/``, ``/v3``, ``/v3/info`` and log-cache's own info: all without a token."""
 
-    @api.app.get("/")
+    @api.get("/")
     async def root() -> Response:
         base = api.base
         links: dict[str, Any] = {
@@ -69,14 +44,14 @@ def routes(api: Api) -> None:
         }
         return api.json({"links": links})
 
-    @api.app.get("/v3")
-    @api.app.get("/v3/")
+    @api.get("/v3")
+    @api.get("/v3/")
     async def v3() -> Response:
         base = api.base
         links = {name: {"href": f"{base}/v3/{name}"} for name in RESOURCES}
         return api.json({"links": {"self": {"href": f"{base}/v3"}} | links})
 
-    @api.app.get("/v3/info")
+    @api.get("/v3/info")
     async def info() -> Response:
         return api.json(
             {
@@ -91,6 +66,6 @@ def routes(api: Api) -> None:
             }
         )
 
-    @api.app.get("/api/v1/info")
+    @api.get("/api/v1/info")
     async def log_cache_info() -> Response:
         return api.json({"version": "2.11.4", "vm_uptime": "100"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from quart import Response, request
 
@@ -36,9 +35,9 @@ def routes(api: Api) -> None:
     """``/bulk/apps`` and ``/bulk/counts``."""
     cc = api.cc
 
-    @api.app.get("/bulk/apps")
+    @api.get("/bulk/apps")
     async def bulk() -> Response:
-        _login(cc, request.headers, cc.config.bulk_user)
+        _login(cc, request.headers.get("Authorization", ""), cc.config.bulk_user)
         size = min(request.args.get("batch_size", BATCH, int), BATCH * 5)
         token = json.loads(request.args.get("bulk_token", "{}") or "{}")
         after = int(token.get("id", 0))
@@ -50,9 +49,9 @@ def routes(api: Api) -> None:
         results = await cc.store.read(look)
         return api.json({"results": results, "bulk_token": {"id": after + len(results)}})
 
-    @api.app.get("/bulk/counts")
+    @api.get("/bulk/counts")
     async def counts() -> Response:
-        _login(cc, request.headers, cc.config.bulk_user)
+        _login(cc, request.headers.get("Authorization", ""), cc.config.bulk_user)
         return api.json({"counts": {"app": await cc.store.read(lambda tx: tx.count(App))}})
 
 
@@ -77,7 +76,7 @@ def blobs(api: Api) -> list[Blob]:
     cc = api.cc
 
     async def fetch(exchange: Exchange) -> None:
-        _login(cc, exchange.headers, cc.config.staging_user)
+        _login(cc, exchange.headers.get("authorization", ""), cc.config.staging_user)
         app_guid = exchange.params["id"]
 
         def look(tx: Tx) -> Package | None:
@@ -97,7 +96,7 @@ def blobs(api: Api) -> list[Blob]:
         )
 
     async def deliver(exchange: Exchange) -> None:
-        _login(cc, exchange.headers, cc.config.staging_user)
+        _login(cc, exchange.headers.get("authorization", ""), cc.config.staging_user)
         upload = cc.uploads.get(exchange.params["upload_id"])
         if upload is None or upload.app_guid != exchange.params["id"] or upload.stored.is_set():
             raise _bad_upload("This upload is unknown, or was used already")
@@ -134,5 +133,5 @@ def blobs(api: Api) -> list[Blob]:
     ]
 
 
-def _login(cc: Controller, headers: Mapping[str, str], user: str) -> None:
-    basic_auth(headers, user, cc.secrets[user])
+def _login(cc: Controller, authorization: str, user: str) -> None:
+    basic_auth({"authorization": authorization}, user, cc.secrets[user])

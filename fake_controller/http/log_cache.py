@@ -18,7 +18,7 @@ KINDS = ("ANY", "LOG", "COUNTER", "GAUGE", "TIMER", "EVENT")
 def routes(api: Api) -> None:
     """``/api/v1/read/:source``."""
 
-    @api.app.get("/api/v1/read/<source>")
+    @api.get("/api/v1/read/<source>")
     async def read(source: str) -> Response:
         api.identity()
         await api.cc.store.get(App, source)

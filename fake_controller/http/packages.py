@@ -37,25 +37,25 @@ def routes(api: Api) -> None:
     """``/v3/packages`` without its bytes, and ``/v3/resource_matches``."""
     cc = api.cc
 
-    @api.app.get("/v3/packages")
+    @api.get("/v3/packages")
     async def packages() -> Response:
-        return await api.list(PACKAGES, ignore=("space_guids", "organization_guids"))
+        return await api.listed(PACKAGES, ignore=("space_guids", "organization_guids"))
 
-    @api.app.get("/v3/packages/<guid>")
+    @api.get("/v3/packages/<guid>")
     async def package(guid: str) -> Response:
         return await api.show(PACKAGES, guid)
 
-    @api.app.get("/v3/apps/<guid>/packages")
+    @api.get("/v3/apps/<guid>/packages")
     async def app_packages(guid: str) -> Response:
         await cc.store.get(App, guid)
-        return await api.list(PACKAGES, app_guid=guid)
+        return await api.listed(PACKAGES, app_guid=guid)
 
-    @api.app.get("/v3/packages/<guid>/droplets")
+    @api.get("/v3/packages/<guid>/droplets")
     async def package_droplets(guid: str) -> Response:
         await cc.store.get(Package, guid)
-        return await api.list(DROPLETS, package_guid=guid)
+        return await api.listed(DROPLETS, package_guid=guid)
 
-    @api.app.post("/v3/packages")
+    @api.post("/v3/packages")
     async def create() -> Response:
         api.writer()
         wanted = await api.body(NewPackage)
@@ -71,7 +71,7 @@ def routes(api: Api) -> None:
         created = await cc.store.write(work)
         return await api.show(PACKAGES, created.guid, 201)
 
-    @api.app.delete("/v3/packages/<guid>")
+    @api.delete("/v3/packages/<guid>")
     async def delete(guid: str) -> Response:
         api.writer()
 
@@ -82,7 +82,7 @@ def routes(api: Api) -> None:
         await cc.store.get(Package, guid)
         return api.accepted(await cc.start_job("package.delete", work))
 
-    @api.app.post("/v3/resource_matches")
+    @api.post("/v3/resource_matches")
     async def matches() -> Response:
         api.writer()
         wanted = await api.body(Matches)

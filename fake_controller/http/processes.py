@@ -90,58 +90,58 @@ def routes(api: Api) -> None:
 
         return await cc.store.read(look)
 
-    @api.app.get("/v3/processes")
+    @api.get("/v3/processes")
     async def processes() -> Response:
         if space := request.args.get("space_guids"):
             apps = await cc.store.find(App, space_guid=space.split(","))
             guids = [app.guid for app in apps]
-            answer = await api.list(
+            answer = await api.listed(
                 PROCESSES, ignore=("space_guids", "embed", "organization_guids"), app_guid=guids
             )
         else:
-            answer = await api.list(PROCESSES, ignore=("embed", "organization_guids"))
+            answer = await api.listed(PROCESSES, ignore=("embed", "organization_guids"))
         if request.args.get("embed") == "process_instances":
             return await _embed(api, answer)
         return answer
 
-    @api.app.get("/v3/apps/<guid>/processes")
+    @api.get("/v3/apps/<guid>/processes")
     async def app_processes(guid: str) -> Response:
         await cc.store.get(App, guid)
-        return await api.list(PROCESSES, app_guid=guid)
+        return await api.listed(PROCESSES, app_guid=guid)
 
-    @api.app.get("/v3/processes/<guid>")
+    @api.get("/v3/processes/<guid>")
     async def process(guid: str) -> Response:
         return await api.show(ONE, guid)
 
-    @api.app.get("/v3/apps/<guid>/processes/<type_>")
+    @api.get("/v3/apps/<guid>/processes/<type_>")
     async def app_process(guid: str, type_: str) -> Response:
         return await api.show(ONE, (await of_app(guid, type_)).guid)
 
-    @api.app.get("/v3/processes/<guid>/stats")
+    @api.get("/v3/processes/<guid>/stats")
     async def stats(guid: str) -> Response:
         api.identity()
         return api.json({"resources": await _stats(api, guid)})
 
-    @api.app.get("/v3/apps/<guid>/processes/<type_>/stats")
+    @api.get("/v3/apps/<guid>/processes/<type_>/stats")
     async def app_stats(guid: str, type_: str) -> Response:
         api.identity()
         return api.json({"resources": await _stats(api, (await of_app(guid, type_)).guid)})
 
-    @api.app.get("/v3/processes/<guid>/sidecars")
+    @api.get("/v3/processes/<guid>/sidecars")
     async def sidecars(guid: str) -> Response:
         api.identity()
         await cc.store.get(Process, guid)
         return api.json(api.page([], 0))
 
-    @api.app.post("/v3/processes/<guid>/actions/scale")
+    @api.post("/v3/processes/<guid>/actions/scale")
     async def scale(guid: str) -> Response:
         return await _scale(api, await cc.store.get(Process, guid))
 
-    @api.app.post("/v3/apps/<guid>/processes/<type_>/actions/scale")
+    @api.post("/v3/apps/<guid>/processes/<type_>/actions/scale")
     async def app_scale(guid: str, type_: str) -> Response:
         return await _scale(api, await of_app(guid, type_))
 
-    @api.app.patch("/v3/processes/<guid>")
+    @api.patch("/v3/processes/<guid>")
     async def change(guid: str) -> Response:
         api.writer()
         wanted = await api.body(ChangedProcess)
@@ -149,7 +149,7 @@ def routes(api: Api) -> None:
         await cc.store.write(lambda tx: tx.change(tx.need(Process, guid), **values))
         return await api.show(ONE, guid)
 
-    @api.app.delete("/v3/apps/<guid>/processes/<type_>/instances/<int:index>")
+    @api.delete("/v3/apps/<guid>/processes/<type_>/instances/<int:index>")
     async def restart_instance(guid: str, type_: str, index: int) -> Response:
         api.writer()
         process = await of_app(guid, type_)
@@ -237,7 +237,7 @@ async def _stats(api: Api, guid: str) -> list[dict[str, Any]]:
         decided = any(instance.details for instance in instances)
         return not runs or not instances or "RUNNING" in states or states == {"CRASHED"} or decided
 
-    process, runs, instances = await api.held(look, settled, on="instances")
+    process, _runs, instances = await api.held(look, settled, on="instances")
     figures = await _figures(api, guid, [i for i in instances if i.state == "RUNNING"])
     now = cc.kit.clock.time()
     return [

@@ -81,32 +81,32 @@ def routes(api: Api) -> None:
     """``/v3/routes``."""
     cc, runner = api.cc, api.runner
 
-    @api.app.get("/v3/routes")
+    @api.get("/v3/routes")
     async def list_routes() -> Response:
         if apps := request.args.get("app_guids"):
             found = await cc.store.find(Destination, app_guid=apps.split(","))
             guids = sorted({one.route_guid for one in found})
-            return await api.list(ROUTES, ignore=("app_guids", "organization_guids"), guid=guids)
-        return await api.list(ROUTES, ignore=("organization_guids", "ports"))
+            return await api.listed(ROUTES, ignore=("app_guids", "organization_guids"), guid=guids)
+        return await api.listed(ROUTES, ignore=("organization_guids", "ports"))
 
-    @api.app.get("/v3/apps/<guid>/routes")
+    @api.get("/v3/apps/<guid>/routes")
     async def app_routes(guid: str) -> Response:
         await cc.store.get(App, guid)
         found = await cc.store.find(Destination, app_guid=guid)
-        return await api.list(ROUTES, guid=sorted({one.route_guid for one in found}))
+        return await api.listed(ROUTES, guid=sorted({one.route_guid for one in found}))
 
-    @api.app.get("/v3/routes/<guid>")
+    @api.get("/v3/routes/<guid>")
     async def route(guid: str) -> Response:
         return await api.show(ROUTES, guid)
 
-    @api.app.post("/v3/routes")
+    @api.post("/v3/routes")
     async def create() -> Response:
         api.writer()
         wanted = await api.body(NewRoute)
         created = await cc.store.write(lambda tx: _create(tx, wanted))
         return await api.show(ROUTES, created.guid, 201)
 
-    @api.app.delete("/v3/routes/<guid>")
+    @api.delete("/v3/routes/<guid>")
     async def delete(guid: str) -> Response:
         api.writer()
         await cc.store.get(Route, guid)
@@ -124,13 +124,13 @@ def routes(api: Api) -> None:
 
         return api.accepted(await cc.start_job("route.delete", work))
 
-    @api.app.get("/v3/routes/<guid>/destinations")
+    @api.get("/v3/routes/<guid>/destinations")
     async def destinations(guid: str) -> Response:
         api.identity()
         await cc.store.get(Route, guid)
         return await _destinations(api, guid)
 
-    @api.app.post("/v3/routes/<guid>/destinations")
+    @api.post("/v3/routes/<guid>/destinations")
     async def add(guid: str) -> Response:
         api.writer()
         wanted = await api.body(NewDestinations)
@@ -145,7 +145,7 @@ def routes(api: Api) -> None:
             await runner.update_routes(one.app.guid)
         return await _destinations(api, guid)
 
-    @api.app.delete("/v3/routes/<guid>/destinations/<destination>")
+    @api.delete("/v3/routes/<guid>/destinations/<destination>")
     async def remove(guid: str, destination: str) -> Response:
         api.writer()
 

@@ -35,9 +35,8 @@ USERS = Listing(
     filters={"usernames": "username", "guids": "guid", "origins": "origin"},
     present=lambda record, base, _: present.user(record, base),
 )
-DOMAIN_NAME = re.compile(
-    r"(?=.{1,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+\Z"
-)
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+DOMAIN_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})+\Z")
 
 
 class NewOrganization(msgspec.Struct):
@@ -63,15 +62,15 @@ class NewDomain(msgspec.Struct):
 def routes(api: Api) -> None:
     """Lists, single ones, and the creation of organizations, spaces and shared domains."""
 
-    @api.app.get("/v3/organizations")
+    @api.get("/v3/organizations")
     async def organizations() -> Response:
-        return await api.list(ORGANIZATIONS)
+        return await api.listed(ORGANIZATIONS)
 
-    @api.app.get("/v3/organizations/<guid>")
+    @api.get("/v3/organizations/<guid>")
     async def organization(guid: str) -> Response:
         return await api.show(ORGANIZATIONS, guid)
 
-    @api.app.post("/v3/organizations")
+    @api.post("/v3/organizations")
     async def create_organization() -> Response:
         api.writer()
         wanted = await api.body(NewOrganization)
@@ -84,15 +83,15 @@ def routes(api: Api) -> None:
         created = await api.cc.store.write(work)
         return await api.show(ORGANIZATIONS, created.guid, 201)
 
-    @api.app.get("/v3/spaces")
+    @api.get("/v3/spaces")
     async def spaces() -> Response:
-        return await api.list(SPACES)
+        return await api.listed(SPACES)
 
-    @api.app.get("/v3/spaces/<guid>")
+    @api.get("/v3/spaces/<guid>")
     async def space(guid: str) -> Response:
         return await api.show(SPACES, guid)
 
-    @api.app.post("/v3/spaces")
+    @api.post("/v3/spaces")
     async def create_space() -> Response:
         api.writer()
         wanted = await api.body(NewSpace)
@@ -111,15 +110,15 @@ def routes(api: Api) -> None:
         created = await api.cc.store.write(work)
         return await api.show(SPACES, created.guid, 201)
 
-    @api.app.get("/v3/domains")
+    @api.get("/v3/domains")
     async def domains() -> Response:
-        return await api.list(DOMAINS)
+        return await api.listed(DOMAINS)
 
-    @api.app.get("/v3/domains/<guid>")
+    @api.get("/v3/domains/<guid>")
     async def domain(guid: str) -> Response:
         return await api.show(DOMAINS, guid)
 
-    @api.app.post("/v3/domains")
+    @api.post("/v3/domains")
     async def create_domain() -> Response:
         api.writer()
         wanted = await api.body(NewDomain)
@@ -140,12 +139,12 @@ def routes(api: Api) -> None:
         created = await api.cc.store.write(work)
         return await api.show(DOMAINS, created.guid, 201)
 
-    @api.app.get("/v3/organizations/<guid>/domains")
+    @api.get("/v3/organizations/<guid>/domains")
     async def organization_domains(guid: str) -> Response:
         await api.cc.store.get(Organization, guid)
-        return await api.list(DOMAINS)
+        return await api.listed(DOMAINS)
 
-    @api.app.get("/v3/organizations/<guid>/domains/default")
+    @api.get("/v3/organizations/<guid>/domains/default")
     async def default_domain(guid: str) -> Response:
         api.identity()
         await api.cc.store.get(Organization, guid)
@@ -154,6 +153,6 @@ def routes(api: Api) -> None:
             raise missing("Domain")
         return await api.show(DOMAINS, shared[0].guid)
 
-    @api.app.get("/v3/users")
+    @api.get("/v3/users")
     async def users() -> Response:
-        return await api.list(USERS)
+        return await api.listed(USERS)
