@@ -42,12 +42,12 @@ class Routes:
     def blobs(self) -> list[Blob]:
         """All routes; all but the two about health need the archiver's user and password."""
         return [
-            Blob("GET", "/droplets/:appid/:sha1", self._guarded(self.get)),
-            Blob("POST", "/droplets/:appid/:sha1", self._guarded(self.post)),
-            Blob("DELETE", "/droplets/:appid/:sha1", self._guarded(self.delete)),
+            Blob("GET", "/droplets/:app_id/:digest", self._guarded(self.get)),
+            Blob("POST", "/droplets/:app_id/:digest", self._guarded(self.post)),
+            Blob("DELETE", "/droplets/:app_id/:digest", self._guarded(self.delete)),
             Blob("GET", "/droplets", self._guarded(self.list)),
-            Blob("POST", "/sync/:appid/:sha1", self._guarded(self.sync)),
-            Blob("DELETE", "/sync/:appid/:sha1", self._guarded(self.sync_deletion)),
+            Blob("POST", "/sync/:app_id/:digest", self._guarded(self.sync)),
+            Blob("DELETE", "/sync/:app_id/:digest", self._guarded(self.sync_deletion)),
             Blob("GET", "/digests", self._guarded(self.digests)),
             Blob("GET", "/digests/:prefix", self._guarded(self.bucket)),
             Blob("GET", "/healthz", self.healthz),
@@ -192,4 +192,4 @@ class Routes:
 
 
 def _key(exchange: Exchange) -> Key:
-    return check_name(exchange.params["appid"], exchange.params["sha1"])
+    return check_name(exchange.params["app_id"], exchange.params["digest"])
