@@ -76,6 +76,10 @@ class Subscription(Protocol):
 class Bus(Protocol):
     """Publish, subscribe, request: what a room can do on any bus."""
 
+    @property
+    def max_payload(self) -> int:
+        """Bytes of headers and data that one message may have; at most `MAX_PAYLOAD`."""
+
     def publish(
         self,
         subject: str,
@@ -88,7 +92,7 @@ class Bus(Protocol):
 
         Raises:
           BadSubject: *subject* has wildcards, empty tokens or white space.
-          PayloadTooLarge: more than `MAX_PAYLOAD` bytes of headers and data.
+          PayloadTooLarge: more than `max_payload` bytes of headers and data.
           BusClosed: the bus is closed.
         """
 

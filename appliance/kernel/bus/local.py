@@ -20,9 +20,9 @@ from appliance.kernel.bus import (
     RequestTimeout,
     Subscription,
 )
+from appliance.kernel.bus.headers import size_of_headers
 from appliance.kernel.bus.mailbox import Answer, Mailbox
 from appliance.kernel.bus.subjects import SubjectTrie, check_pattern, check_queue, check_subject
-from appliance.kernel.errors import BadRequest
 
 MAX_ROUTES = 4096  # subjects whose subscribers are remembered
 INBOX = "_INBOX."  # answers go to subjects below it
@@ -224,21 +224,3 @@ class LocalBus:
                 self._routes.clear()
             self._routes[subject] = route
         return route
-
-
-def size_of_headers(headers: Mapping[str, str]) -> int:
-    """Bytes that *headers* take on a NATS wire.
-
-    Raises:
-      BadRequest: a name or value that would break the lines of the header block.
-    """
-    size = 12  # "NATS/1.0", its line end and the empty line
-    for name, value in headers.items():
-        if not name or "\n" in value or "\r" in value or not _is_name(name):
-            raise BadRequest(f"The header {name!r} has a line break, or no proper name.")
-        size += len(name) + len(value) + 4
-    return size
-
-
-def _is_name(name: str) -> bool:
-    return name.isascii() and name.isprintable() and ":" not in name and " " not in name

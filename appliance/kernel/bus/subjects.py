@@ -17,8 +17,9 @@ MAX_SUBJECT = 1024  # characters; a NATS server closes on control lines above 40
 T = TypeVar("T")
 
 # White space and control characters would end the subject in the middle of a NATS
-# control line, where the rest is read as another field or another command.
-_FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f]")
+# control line, where the rest is read as another field or another command. Half of a
+# surrogate pair has no UTF-8 form.
+_FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f\ud800-\udfff]")
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,49 @@
+"""The log store: collects lines from every source, and answers who asks for them."""
+
+from __future__ import annotations
+
+import trio
+
+from appliance.config import LogsConfig
+from appliance.kernel.kit import Inbox, Kit
+from appliance.logs.messages import LogLines, ReadLogs, ReadLogsReply
+from appliance.logs.ring import Ring
+
+QUEUE = "logs"  # of several log stores, which all hear every line, one answers
+HEADROOM = 4096  # bytes of an answer left for headers and the frame around the envelopes
+
+
+async def serve(
+    config: LogsConfig,
+    kit: Kit,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run one log store until `kit.stopping`; it has no URL, only the bus."""
+    ring = Ring(per_source=config.per_source, total=config.total)
+    async with (
+        kit.subscribe(LogLines) as batches,
+        kit.subscribe(ReadLogs, queue=QUEUE) as queries,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(collect, batches, ring, kit)
+        nursery.start_soon(answer, queries, ring, kit)
+        kit.health.mark(kit.room, "ready")
+        task_status.started("")
+        await kit.stopping.wait()
+        kit.health.mark(kit.room, "draining")
+        nursery.cancel_scope.cancel()
+
+
+async def collect(batches: Inbox[LogLines], ring: Ring, kit: Kit) -> None:
+    """Put every line into the ring as it comes."""
+    async for batch in batches:
+        ring.add(batch.body.source, batch.body.lines, kit.clock.time_ns())
+
+
+async def answer(queries: Inbox[ReadLogs], ring: Ring, kit: Kit) -> None:
+    """Answer each query from what is in the ring now."""
+    async for query in queries:
+        # Never past the bus's limit: a client asks again from where the answer ends.
+        budget = kit.bus.max_payload - HEADROOM
+        kit.respond(query, ReadLogsReply(batch=ring.read(query.body, budget=budget)))
