@@ -1,0 +1,3 @@
+module broken-build
+
+go 1.19
