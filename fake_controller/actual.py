@@ -23,6 +23,7 @@ class Instance:
     details: str | None = None  # why it crashed or does not start
 
 
+ENDED_KEPT = 10_000  # instances that ended and are known to have done so
 SILENCE = 25.0  # seconds without a word after which an instance is lost: 2.5 heartbeats
 
 
@@ -37,6 +38,7 @@ class Actual:
     seen_at: dict[str, float] = field(default_factory=dict)  # instance guid: *now* of its last word
     crashed: dict[tuple[str, int], Instance] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)  # process: why no DEA takes it
+    _ended: dict[str, None] = field(default_factory=dict)  # instance guids, oldest first
     _changed: trio.Event = field(default_factory=trio.Event)
 
     def ordered(self, instance: Instance, now: float) -> None:
@@ -46,7 +48,8 @@ class Actual:
     def heard(self, heartbeat: Heartbeat, now: float) -> None:
         """Take in what a DEA says of all, or of one, of its instances."""
         for item in heartbeat.droplets:
-            if item.state not in ("STARTING", "RUNNING"):
+            # Exits and heartbeats are heard by different tasks: one may overtake the other.
+            if item.state not in ("STARTING", "RUNNING") or item.instance in self._ended:
                 continue
             self.seen_at[item.instance] = now
             known = self.live.get(item.instance)
@@ -67,6 +70,9 @@ class Actual:
 
     def exited(self, message: DropletExited) -> None:
         """Forget an instance that ended; keep why, when it crashed."""
+        self._ended[message.instance] = None
+        while len(self._ended) > ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
         gone = self.live.pop(message.instance, None)
         self.seen_at.pop(message.instance, None)
         if message.reason == "CRASHED":

@@ -84,7 +84,7 @@ def _compile(path: str) -> re.Pattern[bytes]:
     def expand(found: re.Match[str]) -> str:
         return f"(?P<{found[2]}>{'[^/]+' if found[1] == ':' else '.*'})"
 
-    return re.compile(re.sub(r"([:*])([A-Za-z_]+)", expand, path).encode())
+    return re.compile(re.sub(r"([:*])([A-Za-z_][A-Za-z0-9_]*)", expand, path).encode())
 
 
 def _decode(raw: Mapping[str, bytes]) -> dict[str, str] | None:
