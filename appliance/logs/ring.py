@@ -119,13 +119,17 @@ class Ring:
         self._make_room()
 
     def _make_room(self) -> None:
-        """Drop lines of the sources that have most, so that a loud app silences no quiet one."""
+        """Drop lines of the sources that have most, so that a loud app silences no quiet one.
+
+        Among sources that have about the same, the one that was silent longest gives.
+        """
+        step = self._total // 64 + 1  # a smaller difference in size is none
         while self._bytes > self._total:
-            name = max(self._sources, key=lambda name: self._sources[name].bytes)
+            name = max(self._sources, key=lambda name: self._sources[name].bytes // step)
             source = self._sources[name]
             before = source.bytes
             # A little more than needed, so that not every line looks for the largest.
-            source.drop(self._bytes - self._total + self._total // 64)
+            source.drop(self._bytes - self._total + step)
             self._bytes -= before - source.bytes
             if not source.bytes:
                 self._forgotten += self._sources.pop(name).dropped
