@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+import trio
+
+from appliance.kernel.bus.codec import encode
+
+if TYPE_CHECKING:
+    from appliance.kernel.http.blob_plane import Blob, Exchange
+    from appliance.kernel.kit import Kit
+
+#: Keys that are left out of /varz at every level: those of the original, and ours.
+SECRETS = {"mbus", "service_mbus", "keys", "database_environment", "password", "pass", "token"}
+SECRETS |= {"credentials", "secret"}
+_SECRET_ENDING = ("_password", "_secret", "_token", "_credentials")
+_USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+
+Varz = Callable[[], Mapping[str, object]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,11 +34,11 @@ class Announce:
     subject: ClassVar[str] = "vcap.component.announce"
 
     type: str  # Stager, DEA, CloudController, Router, HealthManager, …
-    index: int | None
     uuid: str
     host: str  # "ip:port" of /varz and /healthz
     credentials: list[str]  # [user, password]
     start: str  # RFC 3339
+    index: int | None = None
     uptime: str | None = None  # "0d:0h:0m:4s"
 
 
@@ -26,3 +47,181 @@ class DiscoverComponents:
     """Every component answers with its `Announce`."""
 
     subject: ClassVar[str] = "vcap.component.discover"
+
+
+class Component:
+    """One component of this process: its identity, its two routes, its answers on the bus.
+
+    A room with a server of its own adds `routes` to it and then starts `run`; the
+    others call `serve_component`.
+
+    Args:
+      type_: The name other components know: Stager, DEA, CloudController, Router, …
+      varz: What /varz tells besides the common figures; called at each request.
+      config: The room's settings for /varz; secrets are removed.
+      index: Which one of several of this type.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        type_: str,
+        *,
+        varz: Varz = dict,
+        config: object = None,
+        index: int | None = None,
+    ) -> None:
+        self._kit = kit
+        self._varz = varz
+        self._config = config
+        self._started = trio.current_time()
+        self.user, self.password = kit.ids.hex(32), kit.ids.hex(32)
+        self._announce = Announce(
+            type=type_,
+            index=index,
+            uuid=kit.ids.hex(32) if index is None else f"{index}-{kit.ids.hex(32)}",
+            host="",
+            credentials=[self.user, self.password],
+            start=datetime.fromtimestamp(kit.clock.time(), UTC).isoformat(timespec="seconds"),
+        )
+
+    def routes(self) -> list[Blob]:
+        """``/varz`` and ``/healthz``, to be added to the room's own server."""
+        from appliance.kernel.http.blob_plane import Blob
+
+        return [
+            Blob("GET", "/varz", self._answer_varz),
+            Blob("GET", "/healthz", self._answer_healthz),
+        ]
+
+    async def run(
+        self, url: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Announce this component as reachable at *url*, and answer whoever discovers."""
+        self._announce = replace(self._announce, host=urlsplit(url).netloc.rpartition("@")[2])
+        bus = self._kit.bus
+        # The question itself is not decoded: the original's tools send an empty one.
+        async with bus.subscribe(DiscoverComponents.subject) as questions:
+            self._kit.publish(self._announce)
+            task_status.started()
+            async for question in questions:
+                if question.reply:
+                    answer = replace(self._announce, uptime=self._uptime())
+                    bus.publish(question.reply, encode(answer), headers=self._kit.headers())
+
+    def varz(self) -> dict[str, object]:
+        """The body of /varz: identity, figures of the process, settings, specifics."""
+        common: dict[str, object] = {
+            "type": self._announce.type,
+            "index": self._announce.index,
+            "uuid": self._announce.uuid,
+            "host": self._announce.host,
+            "start": self._announce.start,
+            "uptime": self._uptime(),
+            "num_cores": os.cpu_count() or 1,
+        }
+        settings = {} if self._config is None else {"config": self._config}
+        return {**common, **process_figures(), **without_secrets({**settings, **self._varz()})}
+
+    async def _answer_varz(self, exchange: Exchange) -> None:
+        self._authorize(exchange)
+        await exchange.reply(200, self.varz())
+
+    async def _answer_healthz(self, exchange: Exchange) -> None:
+        self._authorize(exchange)
+        ready = self._kit.health.ready(self._kit.room)
+        await exchange.reply(200 if ready else 503, "ok\n" if ready else "not ready\n")
+
+    def _authorize(self, exchange: Exchange) -> None:
+        from appliance.kernel.http.auth import basic_auth
+
+        basic_auth(exchange.headers, self.user, self.password)
+
+    def _uptime(self) -> str:
+        return format_uptime(trio.current_time() - self._started)
+
+
+async def component(
+    kit: Kit,
+    type_: str,
+    *,
+    url: str = "",
+    varz: Varz = dict,
+    index: int | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Announce a component without routes of its own, and answer whoever discovers."""
+    await Component(kit, type_, varz=varz, index=index).run(url, task_status=task_status)
+
+
+async def serve_component(
+    kit: Kit,
+    type_: str,
+    bind: str = "127.0.0.1:0",
+    *,
+    varz: Varz = dict,
+    config: object = None,
+    index: int | None = None,
+    routes: Sequence[Blob] = (),
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve /varz, /healthz and *routes* on a listener of their own, and announce it.
+
+    ``started()`` gets the base URL. For rooms that have no HTTP server otherwise.
+    """
+    from appliance.kernel.http.server import serve_http
+
+    me = Component(kit, type_, varz=varz, config=config, index=index)
+
+    async def serve(*, task_status: trio.TaskStatus[str]) -> None:
+        blobs = [*me.routes(), *routes]
+        await serve_http(None, bind, kit, blobs=blobs, task_status=task_status)
+
+    async with trio.open_nursery() as serving:
+        url = await serving.start(serve)
+        async with trio.open_nursery() as answering:
+            await answering.start(me.run, url)
+            task_status.started(url)
+            await kit.stopping.wait()
+            answering.cancel_scope.cancel()
+        # The server ends by itself, after the requests that it is in.
+
+
+def format_uptime(seconds: float) -> str:
+    """*seconds* as the original writes them, e.g. ``0d:0h:0m:4s``."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    day, hour = divmod(hours, 24)
+    return f"{day}d:{hour}h:{minute}m:{second}s"
+
+
+def without_secrets(value: object) -> Any:
+    """*value* as JSON builtins, without secret keys and without users in URLs, at every level."""
+    import msgspec
+
+    return _clean(msgspec.to_builtins(value, enc_hook=str))
+
+
+def _clean(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _clean(inner) for key, inner in value.items() if not _secret(str(key))}
+    if isinstance(value, list | tuple):
+        return [_clean(inner) for inner in value]
+    return _USER_IN_URL.sub("", value) if isinstance(value, str) else value
+
+
+def _secret(key: str) -> bool:
+    return key.lower() in SECRETS or key.lower().endswith(_SECRET_ENDING)
+
+
+def process_figures() -> dict[str, object]:
+    """``mem`` (KB) and ``cpu`` (percent of one core since the last call) of this process."""
+    global _process
+    import psutil  # 30 ms, and only asked for by /varz
+
+    if _process is None:
+        _process = psutil.Process()
+    return {"mem": _process.memory_info().rss // 1024, "cpu": _process.cpu_percent()}
+
+
+_process: Any = None  # cpu_percent() compares with the same object's last call
