@@ -5,12 +5,19 @@ from __future__ import annotations
 import binascii
 import hmac
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from typing import Protocol
 
 from appliance.kernel.errors import Unauthorized
 
 
-def basic_auth(headers: Mapping[str, str], user: str, password: str) -> None:
+class Headers(Protocol):
+    """A mapping of header names, or a framework's own headers."""
+
+    def get(self, key: str, /) -> str | None:
+        """The value of one header."""
+
+
+def basic_auth(headers: Headers, user: str, password: str) -> None:
     """Return when *headers* carry exactly this user and password.
 
     Bytes are compared, since `hmac.compare_digest` refuses non-ASCII text, and the

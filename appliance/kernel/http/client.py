@@ -224,8 +224,12 @@ class Client:
         fields: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = 600.0,
+        sent: Callable[[int], None] | None = None,
     ) -> Response:
-        """POST a multipart form with *fields* and the file at *path* as part *field*."""
+        """POST a multipart form with *fields* and the file at *path* as part *field*.
+
+        *sent* is called with the number of the file's bytes that are on their way.
+        """
         boundary = "appliance-" + os.urandom(16).hex()
         line = f"--{boundary}\r\nContent-Disposition: form-data; name="
         kind = "Content-Type: application/octet-stream"
@@ -236,7 +240,7 @@ class Client:
         after = f"\r\n--{boundary}--\r\n".encode()
         named = dict(headers or {})
         named["Content-Type"] = f"multipart/form-data; boundary={boundary}"
-        return await self._send("POST", url, path, before, after, named, timeout)
+        return await self._send("POST", url, path, before, after, named, timeout, sent)
 
     async def _send(
         self,
@@ -247,6 +251,7 @@ class Client:
         after: bytes,
         headers: dict[str, str],
         timeout: float,
+        sent: Callable[[int], None] | None = None,
     ) -> Response:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -265,6 +270,8 @@ class Client:
                         raise HttpFailed(f"{path.name} shrank while it was sent.")
                     yield piece
                     offset += len(piece)
+                    if sent:
+                        sent(offset)
                 if after:
                     yield after
 
@@ -414,6 +421,8 @@ def _reader(fd: int, offset: int) -> Callable[[], bytes]:
 def _why(error: Exception) -> str:
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, BaseExceptionGroup):  # one attempt per address
+            cause = cause.exceptions[0]
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
         cause = cause.__cause__ or cause.__context__

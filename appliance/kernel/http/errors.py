@@ -108,5 +108,5 @@ def for_status(status: int, message: str) -> ApplianceError:
     kind = _BY_STATUS.get(status)
     if kind is None:
         base = BadRequest if 400 <= status < 500 else Internal
-        kind = type(f"Status{status}", (base,), {"status": status})
+        kind = type(f"Status{status}", (base,), {"status": status, "code": f"http-{status}"})
     return kind(message)

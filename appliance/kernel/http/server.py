@@ -102,8 +102,8 @@ async def serve_http(
         lifespan = Lifespan(server.app, server.config, {})
         await lifespan_nursery.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
-        try:
-            async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as connections:
+            try:
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
                         accepting.start_soon(_accept, listener, server, connections)
@@ -112,14 +112,14 @@ async def serve_http(
                     accepting.cancel_scope.cancel()
                 for listener in listeners:
                     await listener.aclose()
-                await server.drain()
-                connections.cancel_scope.deadline = trio.current_time() + grace
-        finally:
-            # Answers are shielded from cancellation; only a closed socket ends those
-            # that a silent client holds up.
-            server.abort()
-            for opened in sockets:
-                opened.close()
+                await server.drain(grace)
+            finally:
+                # Answers are shielded from cancellation; only a closed socket ends those
+                # that a silent client holds up.
+                server.abort()
+                for opened in sockets:
+                    opened.close()
+            connections.cancel_scope.cancel()
         await lifespan.wait_for_shutdown()
         lifespan_nursery.cancel_scope.cancel()
 
@@ -180,12 +180,22 @@ class Server:
         self.context = WorkerContext(None)
         self.limiter = trio.CapacityLimiter(MAX_TRANSFERS)
         self.connections: set[Connection] = set()
+        self.one_ended = trio.Event()  # renewed for each connection that ends
 
-    async def drain(self) -> None:
-        """Close what is idle; what is in flight closes after its answer."""
+    def ended(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self.connections.discard(connection)
+        self.one_ended.set()
+        self.one_ended = trio.Event()
+
+    async def drain(self, grace: float) -> None:
+        """Close what is idle, and wait *grace* seconds for the answers in flight."""
         await self.context.terminated.set()
         for connection in self.connections:
             connection.close_if_idle()
+        with trio.move_on_after(grace):
+            while self.connections:
+                await self.one_ended.wait()
 
     def abort(self) -> None:
         """Close every socket that is still open, so that its tasks end."""
@@ -227,7 +237,7 @@ class Connection:
             if others is not None:
                 report(self.server.kit, "connection.failed", others)
         finally:
-            self.server.connections.discard(self)
+            self.server.ended(self)
             await trio.aclose_forcefully(self.stream)
 
     async def _serve(self) -> None:
@@ -235,7 +245,10 @@ class Connection:
         local = _address(self.stream.socket.getsockname())
         async with Tasks(self.server.kit) as tasks:
             self.protocol = Protocol(self, tasks, client, local)
-            await self._read()
+            try:
+                await self._read()
+            finally:
+                self.protocol.body_finished.set()  # an answer may be waiting for it, shielded
 
     async def _read(self) -> None:
         while True:
