@@ -14,6 +14,15 @@ from appliance.kernel.process.bubblewrap import CONFIGURATION, NAMES
 from appliance.kernel.process.profile import Command, Profile, environment, outside, places
 from appliance.kernel.process.spawner import MARK, Data
 
+#: The launcher as a module, since a file that is run by its name is compiled each time. Its
+#: folder comes last, so that none of its neighbours hides a part of the standard library.
+START = f"""\
+import sys
+sys.path.append({str(Path(landlock.__file__).parent)!r})
+import landlock
+landlock.main()
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Launcher:
@@ -67,7 +76,7 @@ class Launcher:
         )
         # The spawner finds by the mark what slipped out of the tree of processes.
         return Command(
-            argv=[sys.executable, "-I", "-S", landlock.__file__, data],
+            argv=[sys.executable, "-I", "-S", "-c", START, data],
             env={MARK: profile.name, "LANG": "C.UTF-8"},
             cwd=None,
         )

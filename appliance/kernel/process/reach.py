@@ -41,7 +41,11 @@ class Reach:
         for given in paths:
             path, alias = Path(os.path.realpath(given)), self.of(given)
             if alias != path and path.exists():
-                self._mount(path, alias)
+                try:
+                    self._mount(path, alias)
+                except OSError as error:
+                    why = f"user {self._uid} cannot reach {path}, nor be given a mount of it"
+                    raise OSError(error.errno, f"{why} ({error.strerror})") from error
 
     def drop(self, path: Path) -> None:
         """Let go of everything at and below *path*, which is about to be removed."""

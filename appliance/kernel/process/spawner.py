@@ -141,7 +141,8 @@ class Child:
         # would otherwise outlive the program whose part it was.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        if self._mark:
+        left = bool(self._mark) and await self._spawner.call(lambda: _anyone(self._mark))
+        if left:
             await self._spawner.call(self._kill_tree)
         with self._spawner.reaping:
             self.returncode = self._popen.wait()
@@ -337,9 +338,10 @@ def kill_tree(root: int, mark: str = "") -> None:
     found: set[tuple[int, int]] = set()
     for _ in range(100):
         table = process_table()
-        members = {(member.pid, member.born) for member in tree(root, table)}
+        family = tree(root, table)
         if mark:
-            members |= {(one.pid, one.born) for one in table.values() if _marked(one.pid, mark)}
+            family += [one for one in table.values() if _marked(one.pid, mark)]
+        members = {(one.pid, one.born) for one in family if one.state != "Z"}
         if not members - found:
             break
         for pid, _born in members - found:
@@ -358,6 +360,11 @@ def _marked(pid: int, mark: str) -> bool:
             return f"{MARK}={mark}".encode() in environ.read().split(b"\0")
     except OSError:
         return False
+
+
+def _anyone(mark: str) -> bool:
+    """Whether any living process has *mark*; cheaper than a table of all."""
+    return any(_marked(int(name), mark) for name in os.listdir("/proc") if name.isdecimal())
 
 
 def _signal(pid: int, number: int) -> None:

@@ -1,11 +1,12 @@
 """The few system calls that Python 3.11 does not offer, by ctypes. Linux only.
 
-ctypes takes 5 ms to load, so it is loaded when the first of them is made.
+ctypes takes a few ms to load, so it is loaded by the first of them, or ahead of time by `load`.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 from typing import Any
 
 CLONE_NEWNS = 0x00020000
@@ -17,20 +18,26 @@ MS_BIND, MS_REC, MS_SLAVE = 4096, 16384, 1 << 19
 MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
-PR_SET_NO_NEW_PRIVS = 38
+
+_CAPABILITY_VERSION_3 = 0x20080522
 
 _libc: Any = None
 
 
-def _call(name: str, *arguments: object) -> int:
+def load() -> Any:
+    """The C library; for a process that is about to fork and call."""
     global _libc
     if _libc is None:
         import ctypes
 
         _libc = ctypes.CDLL(None, use_errno=True)
+    return _libc
+
+
+def _call(name: str, *arguments: object) -> int:
+    result = int(getattr(load(), name)(*arguments))
     from ctypes import get_errno
 
-    result = int(getattr(_libc, name)(*arguments))
     if result < 0:
         number = get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
@@ -62,3 +69,9 @@ def unmount(target: str) -> None:
 def prctl(option: int, value: int) -> None:
     """Set one property of the calling process."""
     _call("prctl", option, value, 0, 0, 0)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability of the calling thread, as an ordinary user has none."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    _call("capset", header, bytes(24))

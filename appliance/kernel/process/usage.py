@@ -7,12 +7,14 @@ so read it once for many children, and in a worker thread when there are hundred
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")  # per second
 PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
+STEP = 1000  # characters of a path for one system call, at most 4 bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ def parse_stat(text: str) -> Process:
 def read_process(pid: int) -> Process | None:
     """The process *pid*, or None when there is none."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
-            return parse_stat(stat.read())
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return parse_stat(file.read())
     except (OSError, ValueError, IndexError):
         return None
 
@@ -139,21 +141,50 @@ def disk_usage(path: Path) -> int:
     seen: set[tuple[int, int]] = set()
     todo = [os.fspath(path)]
     while todo:
+        folder = todo.pop()
         try:
-            entries = os.scandir(todo.pop())
+            opened = _open_folder(folder)
         except OSError:
             continue
-        with entries:
-            for entry in entries:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue
-                if status.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
-                    if (status.st_dev, status.st_ino) in seen:
+        try:
+            with os.scandir(opened) as entries:
+                for entry in entries:
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except OSError:
                         continue
-                    seen.add((status.st_dev, status.st_ino))
-                total += status.st_blocks * 512
-                if entry.is_dir(follow_symlinks=False):
-                    todo.append(entry.path)
+                    if stat.S_ISDIR(status.st_mode):
+                        todo.append(f"{folder}/{entry.name}")
+                    elif status.st_nlink > 1:
+                        if (status.st_dev, status.st_ino) in seen:
+                            continue
+                        seen.add((status.st_dev, status.st_ino))
+                    total += status.st_blocks * 512
+        finally:
+            os.close(opened)
     return total
+
+
+def _open_folder(path: str) -> int:
+    """A descriptor of *path*, which may be longer than the 4,096 bytes of a system call.
+
+    An app could otherwise hide files from the count by putting folders into each other.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    opened = None
+    while True:
+        step, path = (path, "") if len(path) < STEP else _split(path)
+        try:
+            below = os.open(step, flags, dir_fd=opened)
+        finally:
+            if opened is not None:
+                os.close(opened)
+        if not path:
+            return below
+        opened = below
+
+
+def _split(path: str) -> tuple[str, str]:
+    """*path* in two where its first piece has at most `STEP` characters, at a slash."""
+    at = path.rindex("/", 1, STEP)
+    return path[:at], path[at + 1 :]
