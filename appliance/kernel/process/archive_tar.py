@@ -174,9 +174,12 @@ def _checked(header: bytes) -> tuple[bytes, bytes, int]:
     if header[257:263] == b"ustar\0" and header[345]:
         name = _text(header[345:500]) + b"/" + name
     total = sum(header[:148]) + 8 * 32 + sum(header[156:])
-    if _number(header[148:156], name) != total:
+    if header[148:156].strip(b" \0").lstrip(b"0") != b"%o" % total:
         raise ArchiveRefused(name, "has a damaged header; this may be no tar at all")
-    return header[156:157], name, _number(header[124:136], name)
+    size = _number(header[124:136], name)
+    if size < 0:
+        raise ArchiveRefused(name, "has a negative size")
+    return header[156:157], name, size
 
 
 def _text(field: bytes) -> bytes:
