@@ -150,7 +150,7 @@ class SandboxedBuild:
             name=profile.name,
             home=home,
             limits=profile.limits,
-            env={**users, **own, **env},
+            env={**env, **users, **own},
             read_only=profile.read_only,
             writable=profile.writable,
         )

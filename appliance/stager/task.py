@@ -37,7 +37,7 @@ from .workspace import Workspace
 FAILED = "Staging task failed:\n "  # the original's words, in front of the detail
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Task:
     """One request being staged; `run` always ends in a reply."""
 

@@ -78,8 +78,9 @@ class Build(Protocol):
     ) -> None:
         """Run a program in the sandbox, in ``app/``, without network; output goes to the log.
 
-        A `Path` in *argv* is turned into what the program sees; files outside of the
-        droplet are seen only when they are in *show* too.
+        *env* are defaults: what the user has set for the app wins. A `Path` in *argv* is
+        turned into what the program sees; files outside of the droplet are seen only when
+        they are in *show* too.
 
         Raises:
           BuildFailed: it ended with a status other than 0; *hint* is for the user.
