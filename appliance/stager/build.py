@@ -11,13 +11,12 @@ import trio
 
 from appliance.kernel.kit import Kit
 from appliance.kernel.process.sandbox import MIB, Limits, Profile
-
-from .errors import BuildFailed, PackagesUnavailable, RuntimeMissing
-from .log import TaskLog
-from .messages import StagingRequest
-from .packages import NO_CACHE, PackageSource
-from .tree import Tree
-from .workspace import Workspace
+from appliance.stager.errors import BuildFailed, PackagesUnavailable, RuntimeMissing
+from appliance.stager.log import TaskLog
+from appliance.stager.messages import StagingRequest
+from appliance.stager.packages import NO_CACHE, PackageSource
+from appliance.stager.tree import Tree
+from appliance.stager.workspace import Workspace
 
 #: Where programs are looked for: what the sandbox shows, and what apps find when they run.
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"

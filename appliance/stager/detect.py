@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .errors import NoPluginMatched, UnknownPlugin
-from .plugins.plugin import Plugin
-from .tree import Tree
+from appliance.stager.errors import NoPluginMatched, UnknownPlugin
+from appliance.stager.plugins.plugin import Plugin
+from appliance.stager.tree import Tree
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.client import Client
-
-from .errors import FetchFailed
+from appliance.stager.errors import FetchFailed
 
 
 async def fetch(http: Client, uri: str, folder: Path, *, limit: int) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .tree import Tree
+from appliance.stager.tree import Tree
 
 LONGEST = 1024 * 1024  # bytes read of one file; what tells an app's kind is at its beginning
 

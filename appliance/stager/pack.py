@@ -9,8 +9,7 @@ import trio
 
 from appliance.kernel.process.archive import ArchiveRefused, Packed, pack_tar_gz
 from appliance.kernel.process.sandbox import HOME
-
-from .errors import PackFailed
+from appliance.stager.errors import PackFailed
 
 #: What a DEA and a launcher read before they unpack the rest.
 FIRST = ("staging_info.yml", "startup", "stop")

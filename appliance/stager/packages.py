@@ -12,9 +12,8 @@ from appliance.kernel.errors import ApplianceError, NotFound
 from appliance.kernel.http.client import Client, Response
 from appliance.kernel.http.errors import BadAnswer
 from appliance.kernel.process.archive import DROPLET_LIMITS, unpack_tar
-
-from .errors import PackagesUnavailable
-from .log import TaskLog
+from appliance.stager.errors import PackagesUnavailable
+from appliance.stager.log import TaskLog
 
 SIDE_BY_SIDE = 8  # packages that are fetched at once
 RESOLVE = 120.0  # seconds

@@ -16,11 +16,10 @@ from appliance.kernel.bus.codec import Undecodable, decode, encode
 from appliance.kernel.component import serve_component
 from appliance.kernel.kit import Kit
 from appliance.kernel.trace import TRACE_HEADER, current_trace
-
-from .caches import Caches
-from .errors import StagerBusy, StagerStopping, StagingError
-from .messages import StagingReply, StagingRequest
-from .task import FAILED, Task
+from appliance.stager.caches import Caches
+from appliance.stager.errors import StagerBusy, StagerStopping, StagingError
+from appliance.stager.messages import StagingReply, StagingRequest
+from appliance.stager.task import FAILED, Task
 
 DRAIN = 20.0  # seconds that running tasks get to finish when the stager stops
 REMEMBERED = 200  # finished tasks whose reply is kept for a repeated request

@@ -15,24 +15,29 @@ from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.errors import from_os_error
 from appliance.kernel.kit import Kit
 from appliance.kernel.process.archive import Packed
-
-from .build import SandboxedBuild
-from .caches import Caches
-from .detect import Detection, detect
-from .errors import StagingError, StagingTimedOut, StartCommandMissing
-from .fetch import fetch
-from .files import read_tree
-from .log import TaskLog
-from .messages import StagingReply, StagingRequest
-from .pack import pack
-from .plugins.plugin import Launch
-from .plugins.registry import FRAMEWORKS, PLUGINS
-from .procfile import parse_procfile
-from .startup import main_command, profile_script, staging_info, startup_script, stop_script
-from .tree import Tree
-from .unpack import unpack
-from .upload import upload
-from .workspace import Workspace
+from appliance.stager.build import SandboxedBuild
+from appliance.stager.caches import Caches
+from appliance.stager.detect import Detection, detect
+from appliance.stager.errors import StagingError, StagingTimedOut, StartCommandMissing
+from appliance.stager.fetch import fetch
+from appliance.stager.files import read_tree
+from appliance.stager.log import TaskLog
+from appliance.stager.messages import StagingReply, StagingRequest
+from appliance.stager.pack import pack
+from appliance.stager.plugins.plugin import Launch
+from appliance.stager.plugins.registry import FRAMEWORKS, PLUGINS
+from appliance.stager.procfile import parse_procfile
+from appliance.stager.startup import (
+    main_command,
+    profile_script,
+    staging_info,
+    startup_script,
+    stop_script,
+)
+from appliance.stager.tree import Tree
+from appliance.stager.unpack import unpack
+from appliance.stager.upload import upload
+from appliance.stager.workspace import Workspace
 
 FAILED = "Staging task failed:\n "  # the original's words, in front of the detail
 

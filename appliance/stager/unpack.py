@@ -7,8 +7,7 @@ from pathlib import Path
 import trio
 
 from appliance.kernel.process.archive import ArchiveLimits, ArchiveRefused, Unpacked, unpack_zip
-
-from .errors import UnpackFailed
+from appliance.stager.errors import UnpackFailed
 
 
 async def unpack(

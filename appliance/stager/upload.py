@@ -6,8 +6,7 @@ from pathlib import Path
 
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.client import Client
-
-from .errors import UploadFailed
+from appliance.stager.errors import UploadFailed
 
 FIELD = "upload[droplet]"  # of the multipart form, as in 2012
 FILENAME = "droplet.tgz"

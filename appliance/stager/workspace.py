@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import BuildFailed
+from appliance.stager.errors import BuildFailed
 
 
 @dataclass(frozen=True, slots=True)

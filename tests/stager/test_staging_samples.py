@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from appliance.stager.build import SYSTEM_PATH
-
-from .conftest import SAMPLES, Bench, expectation, staging_info_of, started
+from tests.stager.conftest import SAMPLES, Bench, expectation, staging_info_of, started
 
 
 def need(expected: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from .plugin import Build, Launch, Rule
+from appliance.stager.plugins.plugin import Build, Launch, Rule
 
 _MODULE = re.compile(r"(?m)^module\s+(\S+)")
 

@@ -6,9 +6,8 @@ import json
 from typing import Any, ClassVar
 
 from appliance.stager.errors import BuildFailed, PackagesUnavailable, StartCommandMissing
+from appliance.stager.plugins.plugin import Build, Launch, Rule
 from appliance.stager.startup import RUNTIME_TOKEN
-
-from .plugin import Build, Launch, Rule
 
 MAIN_FILES = ("server.js", "app.js", "index.js", "main.js", "application.js")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from appliance.stager.errors import PackagesUnavailable
-
-from .plugin import Build, Launch, Rule
+from appliance.stager.plugins.plugin import Build, Launch, Rule
 
 DOCUMENT_ROOTS = ("public", "htdocs", "web")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .plugin import Build, Launch, Rule
+from appliance.stager.plugins.plugin import Build, Launch, Rule
 
 
 class ProcfilePlugin:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from appliance.stager.errors import StartCommandMissing
+from appliance.stager.plugins.plugin import Build, Launch, Rule
 from appliance.stager.requirements import gather_requirements, has_requirements
-
-from .plugin import Build, Launch, Rule
 
 MAIN_FILES = ("app.py", "main.py", "server.py", "run.py")
 

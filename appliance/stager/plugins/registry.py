@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .go import GoPlugin
-from .node import NodePlugin
-from .php import PhpPlugin
-from .plugin import Plugin
-from .procfile import ProcfilePlugin
-from .python import PythonPlugin
-from .ruby import RubyPlugin
-from .static import StaticPlugin
+from appliance.stager.plugins.go import GoPlugin
+from appliance.stager.plugins.node import NodePlugin
+from appliance.stager.plugins.php import PhpPlugin
+from appliance.stager.plugins.plugin import Plugin
+from appliance.stager.plugins.procfile import ProcfilePlugin
+from appliance.stager.plugins.python import PythonPlugin
+from appliance.stager.plugins.ruby import RubyPlugin
+from appliance.stager.plugins.static import StaticPlugin
 
 #: The order matters: a Ruby or PHP app often has a package.json for its assets, and any of them
 #: may have a Procfile, so that one is asked last.

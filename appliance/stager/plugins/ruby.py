@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from appliance.stager.errors import StartCommandMissing
+from appliance.stager.plugins.plugin import Build, Launch, Rule
 from appliance.stager.startup import RUNTIME_TOKEN
-
-from .plugin import Build, Launch, Rule
 
 #: The 2012 manifest's rule: what makes a Ruby file the main file of a Sinatra app.
 REQUIRES_SINATRA = r"""(?m)^\s*require[\s(]*['"]sinatra(/base)?['"]"""

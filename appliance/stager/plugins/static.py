@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import ClassVar
 
-from .plugin import Build, Launch, Rule
+from appliance.stager.plugins.plugin import Build, Launch, Rule
 
 _SETTING = re.compile(r"^\s*([\w-]+)\s*:\s*(.+?)\s*$")
 
