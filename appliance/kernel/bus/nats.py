@@ -1,0 +1,322 @@
+"""The bus on a real NATS server: nats-py on an asyncio loop of its own, in one thread.
+
+nats-py is imported when it is chosen, in that thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from appliance.kernel.bus import MAX_PAYLOAD, BusClosed
+from appliance.kernel.bus.remote import RemoteBus
+from appliance.kernel.bus.thread_link import (
+    INBOXES,
+    Arrival,
+    Close,
+    Job,
+    Probe,
+    Publish,
+    Report,
+    Subscribe,
+    ThreadLink,
+    Unsubscribe,
+)
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+CONNECT_TIMEOUT = 5.0  # seconds until the first connection is given up
+RECONNECT_WAIT = 0.2  # seconds between attempts to come back; there is no last attempt
+PING_INTERVAL = 5  # seconds; a server that hangs is noticed when three are unanswered
+PENDING_SIZE = 16 * 1024 * 1024  # bytes that nats-py keeps for the server during an outage
+CLOSE_TIMEOUT = 3.0  # seconds to send the rest when closing, and again to receive the rest
+FLUSH_TIMEOUT = 600  # seconds; see `NatsConnection._round_trip`
+
+
+def _silent(_what: str, _why: str) -> None:
+    pass
+
+
+@asynccontextmanager
+async def open_nats_bus(
+    urls: Sequence[str],
+    *,
+    name: str = "appliance",
+    timeout: float = CONNECT_TIMEOUT,
+    report: Report = _silent,
+) -> AsyncIterator[RemoteBus]:
+    """A `Bus` on the NATS servers at *urls*, drained and closed when the context is left.
+
+    Args:
+      urls: ``nats://[user:password@]host:port``, of one cluster.
+      name: How the server shows this connection.
+      timeout: Seconds until the first connection is given up. Later ones never are.
+      report: Called on trio's thread with ``bus.disconnected`` or ``bus.reconnected``,
+        and a sentence.
+
+    Raises:
+      BusClosed: none of the servers answers, or they refuse us.
+    """
+    link = ThreadLink(NatsConnection(list(urls), name, timeout), report)
+    bus = RemoteBus(link)
+    try:
+        await link.start(bus.deliver, bus.finish)
+        yield bus
+    finally:
+        await bus.aclose()
+        link.check()
+
+
+class NatsConnection:
+    """nats-py, kept connected for ever; everything but the plain attributes is asyncio's.
+
+    nats-py itself comes back from any broken connection. When the server refused
+    something (``-ERR``), it closes for good instead: then a new client takes over and
+    subscribes again.
+    """
+
+    def __init__(self, urls: list[str], name: str, timeout: float) -> None:
+        self.inbox = ""
+        self.lost = 0  # messages dropped since there was no server to send them to
+        self._urls = urls
+        self._name = name
+        self._timeout = timeout
+        self._loop = asyncio.new_event_loop()
+        self._client: Client | None = None
+        self._wanted: dict[int, Subscribe] = {}
+        self._live: dict[int, Subscription] = {}
+        self._why = ""  # the latest error's words
+        self._woken = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._disconnected = asyncio.Event()
+        self._probes: list[Probe] = []
+        self._probes_wanted = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def max_payload(self) -> int:
+        """The server's limit, or ours when that is lower."""
+        return min(MAX_PAYLOAD, self._client.max_payload) if self._client else MAX_PAYLOAD
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server is within reach."""
+        return self._client is not None and self._client.is_connected
+
+    def wake(self) -> None:
+        """There are jobs; from any thread."""
+        with suppress(RuntimeError):  # the loop is closed: nobody is there to be woken
+            self._loop.call_soon_threadsafe(self._woken.set)
+
+    def close_soon(self) -> None:
+        """`Close` is among the jobs; it shall not wait for ever behind the others."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._closing.set)
+
+    def run(self, link: ThreadLink) -> None:
+        """Connect, carry jobs until `Close`, and close; in a thread of its own."""
+        self._link = link
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._run())
+
+    async def _run(self) -> None:
+        link = self._link
+        try:
+            await self._open()
+            if self._closing.is_set():
+                return  # whoever opened the bus was cancelled meanwhile
+            link.ready()
+            carrier = self._start(self._carry())
+            prober = self._start(self._answer_probes())
+            closing = self._start(self._closing_asked())
+            await asyncio.wait({carrier, prober, closing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({carrier}, timeout=CLOSE_TIMEOUT if closing.done() else 0)
+            for task in (carrier, prober):
+                if task.done():
+                    task.result()  # a bug shows here
+        finally:
+            self._closing.set()
+            await self._shut()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _closing_asked(self) -> None:
+        await self._closing.wait()
+
+    # Connecting.
+
+    async def _open(self) -> None:
+        """Connect for the first time, or give up with a sentence."""
+        connecting = self._start(self._connect())
+        closing = self._start(self._closing_asked())
+        await asyncio.wait(
+            {connecting, closing}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        if self._closing.is_set():
+            return
+        if not connecting.done() or connecting.exception() is not None:
+            reason = self._why
+            if connecting.done():
+                reason = str(connecting.exception())
+            hosts = ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in self._urls)
+            raise BusClosed(
+                f"No NATS server took us at {hosts}{f' ({reason})' if reason else ''}.",
+                hint="Is it running, and are the address and the password right?",
+            )
+        assert self._client is not None
+        self.inbox = self._client.new_inbox() + "."
+        await self._subscribe(Subscribe(INBOXES, self.inbox + "*", ""))
+
+    async def _connect(self) -> None:
+        from nats.aio.client import Client
+
+        client = self._client = Client()
+        await client.connect(
+            servers=self._urls,
+            name=self._name,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type] # any number will do
+            ping_interval=PING_INTERVAL,
+            pending_size=PENDING_SIZE,
+            drain_timeout=int(CLOSE_TIMEOUT),
+        )
+
+    async def _connect_again(self) -> None:
+        """Take over from a client that the server has shut out."""
+        await asyncio.sleep(RECONNECT_WAIT)
+        await self._connect()
+        self._live.clear()
+        for wanted in list(self._wanted.values()):
+            await self._subscribe(wanted)
+        await self._on_reconnected()
+
+    async def _on_error(self, error: Exception) -> None:
+        self._why = str(error)
+
+    async def _on_disconnected(self) -> None:
+        self._disconnected.set()
+        self._disconnected = asyncio.Event()
+        if not self._closing.is_set():
+            self._link.tell("bus.disconnected", self._why or "The NATS server is out of reach.")
+
+    async def _on_reconnected(self) -> None:
+        self._link.tell("bus.reconnected", f"{self._link.lost} messages were lost so far.")
+
+    async def _on_closed(self) -> None:
+        if not self._closing.is_set():
+            self._start(self._connect_again())
+
+    # Carrying.
+
+    async def _carry(self) -> None:
+        """Do the jobs in their order, until `Close`."""
+        from nats.errors import Error
+
+        while True:
+            jobs = self._link.take_jobs()
+            if not jobs:
+                await self._woken.wait()
+                self._woken.clear()
+            for job in jobs:
+                if isinstance(job, Close):
+                    return
+                try:
+                    await self._do(job)
+                except Error:  # an outage: too much waits already, or the client is closed
+                    self.lost += isinstance(job, Publish)
+            # nats-py sends from a task of its own, which has to get its turn.
+            await asyncio.sleep(0)
+
+    async def _do(self, job: Job) -> None:
+        client = self._client
+        assert client is not None
+        if isinstance(job, Publish):
+            await client.publish(job.subject, job.data, job.reply, job.headers)
+        elif isinstance(job, Subscribe):
+            await self._subscribe(job)
+        elif isinstance(job, Unsubscribe):
+            self._wanted.pop(job.number, None)
+            subscription = self._live.pop(job.number, None)
+            if subscription is not None:
+                await subscription.unsubscribe()
+        elif isinstance(job, Probe):
+            self._probes.append(job)
+            self._probes_wanted.set()
+
+    async def _subscribe(self, job: Subscribe) -> None:
+        self._wanted[job.number] = job
+        assert self._client is not None
+        arrived, number = self._link.arrived, job.number
+
+        async def receive(message: Msg) -> None:
+            headers, data = message.headers, message.data
+            nobody = bool(
+                headers and not data and number == INBOXES and headers.get("Status") == "503"
+            )
+            arrived(Arrival(number, message.subject, message.reply, data, headers, nobody))
+
+        self._live[number] = await self._client.subscribe(job.pattern, job.queue, cb=receive)
+
+    # Flushing and closing.
+
+    async def _answer_probes(self) -> None:
+        """One round trip for all probes that came since the last one."""
+        while True:
+            await self._probes_wanted.wait()
+            self._probes_wanted.clear()
+            probes, self._probes = self._probes, []
+            while not await self._round_trip():  # noqa: ASYNC110 (it fails in more ways than one)
+                await asyncio.sleep(RECONNECT_WAIT / 4)
+            for probe in probes:
+                self._link.arrived(Arrival(INBOXES, probe.inbox, "", b"", None, False))
+
+    async def _round_trip(self) -> bool:
+        """Whether the server has answered a ping that was sent after all that came before.
+
+        nats-py sends a ping at once, ahead of what it has still to send: that has to be
+        gone first. And a flush must never time out, nor be cancelled while the
+        connection lives: the pong would find its future cancelled, and the exception
+        would end nats-py's reading.
+        """
+        client, disconnected = self._client, self._disconnected
+        assert client is not None
+        await asyncio.sleep(0)
+        while client.is_connected and client.pending_data_size:  # noqa: ASYNC110 (no event)
+            await asyncio.sleep(0.001)
+        if not client.is_connected:
+            return False
+        pong = asyncio.ensure_future(client.flush(FLUSH_TIMEOUT))
+        gone = asyncio.ensure_future(disconnected.wait())
+        await asyncio.wait({pong, gone}, return_when=asyncio.FIRST_COMPLETED)
+        gone.cancel()
+        pong.cancel()
+        return pong.done() and not pong.cancelled() and pong.exception() is None
+
+    async def _shut(self) -> None:
+        """Receive what is under way, then close; each within `CLOSE_TIMEOUT`."""
+        from nats.errors import Error
+
+        for task in self._tasks:
+            task.cancel()
+        client = self._client
+        if client is None:
+            return
+        with suppress(Error, OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(client.drain(), CLOSE_TIMEOUT)
+        # Closing waits for what is still to be sent: for ever, when the server hangs.
+        with suppress(Error, OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(client.close(), CLOSE_TIMEOUT)
