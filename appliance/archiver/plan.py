@@ -78,8 +78,8 @@ def make_peer(url: str, user: str, password: str) -> Peer:
     try:
         port = parts.port
     except ValueError:
-        port = None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+        port = -1
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
         raise ConfigError("archiver.peers", _redacted(url), "must look like http://host:port")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     place = (f"{host}:{port}" if port else host) + parts.path.rstrip("/")

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -132,7 +133,11 @@ class DropletStore:
                 holding = Holding(app_id, sha1, received.sha256, received.size, wanted)
                 await trio.to_thread.run_sync(self._commit, received)
                 await self._fault("store.renamed")
-                await self._write(holding, owed_to if wanted != current else ())
+                try:
+                    await self._write(holding, owed_to if wanted != current else ())
+                except BaseException:
+                    await self._remove_unused(received.sha256)
+                    raise
                 await self._fault("store.committed")
                 return Kept(holding, fresh=True)
         finally:
@@ -157,8 +162,8 @@ class DropletStore:
             deleted = replace(known, generation=wanted) if known else Holding(*key, "", 0, wanted)
             await self._write(deleted, owed_to)
             await self._fault("store.forgotten")
-            if known and known.stored and not await self._in_use(known.sha256):
-                await trio.to_thread.run_sync(self.blobs.delete, known.sha256)
+            if known and known.stored:
+                await self._remove_unused(known.sha256)
             return deleted
 
     async def find(self, key: Key) -> Holding:
@@ -278,13 +283,16 @@ class DropletStore:
         if other:
             raise SameName(sha1)
 
-    async def _in_use(self, sha256: str) -> bool:
-        row = await self._db.read(
-            lambda db: db.execute(
-                "SELECT 1 FROM droplets WHERE sha256 = ? AND generation % 2 = 1", (sha256,)
-            ).fetchone()
-        )
-        return row is not None
+    async def _remove_unused(self, sha256: str) -> None:
+        """Remove a file that no droplet has; not left half done when the task is cancelled."""
+        with trio.CancelScope(shield=True):
+            used = await self._db.read(
+                lambda db: db.execute(
+                    "SELECT 1 FROM droplets WHERE sha256 = ? AND generation % 2 = 1", (sha256,)
+                ).fetchone()
+            )
+            if not used:
+                await trio.to_thread.run_sync(self.blobs.delete, sha256)
 
     async def _write(self, holding: Holding, owed_to: Iterable[str]) -> None:
         now = self._clock.time()
@@ -336,4 +344,5 @@ async def open_store(
             yield DropletStore(db, blobs, clock, fault)
     finally:
         if root is None:
-            shutil.rmtree(folder, ignore_errors=True)
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))

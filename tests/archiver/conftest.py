@@ -100,8 +100,7 @@ class Cluster:
             bind=at.open() if at else "127.0.0.1:0",
             root=root,
             peers=tuple(place.url for place in peers),
-            password=PASSWORD,
-            **(QUICK | settings),
+            **(QUICK | {"password": PASSWORD} | settings),
         )
         kit = self.kit(name, events)
         node = Node(kit, "", events)

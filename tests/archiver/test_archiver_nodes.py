@@ -14,7 +14,6 @@ import trio
 
 from appliance.archiver import http as archiver_http
 from appliance.archiver.messages import DropletStored
-from appliance.kernel.http import receive
 from appliance.kernel.kit import Kit
 from appliance.kernel.store.blobs import BlobStore
 
@@ -102,7 +101,7 @@ async def test_refuses_another_content_under_the_same_sha1(
     await node.post(DROPLET)
     url, elsewhere_url, digest = node.path(DROPLET), node.path(DROPLET, "b"), names(DROPLET)[0]
     # No collision is at hand that a test may carry; the server is made to see one.
-    real = receive.hashlib.sha1
+    real = hashlib.sha1
 
     class Colliding:
         def __init__(self, **options: Any) -> None:
@@ -115,7 +114,7 @@ async def test_refuses_another_content_under_the_same_sha1(
             return digest
 
     with monkeypatch.context() as patched:
-        patched.setattr(receive.hashlib, "sha1", Colliding)
+        patched.setattr(hashlib, "sha1", Colliding)
         answer = await node.kit.http.request("POST", url, content=OTHER)
         elsewhere = await node.kit.http.request("POST", elsewhere_url, content=OTHER)
     assert answer.status == 409
@@ -268,7 +267,7 @@ async def test_a_deletion_reaches_the_peers_and_stays(cluster: Cluster) -> None:
     assert (await a.kit.http.request("DELETE", a.path(DROPLET))).status == 404
 
     async def gone() -> bool:
-        return (await b.get(DROPLET)).status == 404
+        return bool((await b.get(DROPLET)).status == 404)
 
     await cluster.until(gone)
     await a.post(OTHER)
@@ -289,7 +288,7 @@ async def test_a_deletion_is_heard_of_by_comparing_too(cluster: Cluster) -> None
     await a.kit.http.request("DELETE", a.path(DROPLET))
 
     async def gone() -> bool:
-        return (await b.get(DROPLET)).status == 404
+        return bool((await b.get(DROPLET)).status == 404)
 
     await cluster.until(gone)
 
@@ -434,7 +433,9 @@ async def test_digests_name_only_the_buckets_in_use(cluster: Cluster) -> None:
     assert (await node.kit.http.request("GET", node.url + "/digests/zz")).status == 400
 
 
-async def test_a_password_is_made_when_none_is_set(cluster: Cluster) -> None:
-    """The URL that `serve` gives has it, so that whoever started the node can use it."""
+async def test_its_url_has_the_password_also_when_it_was_made(cluster: Cluster) -> None:
+    """Whoever started the node can use it at once, whatever signs the password has."""
     node = await cluster.start()
     assert "archiver:a%20password%2Fwith%3Asigns@127.0.0.1" in node.url
+    node = await cluster.start(password="")
+    assert (await node.post(DROPLET)).status == 200
