@@ -1,0 +1,288 @@
+"""The state of one DEA: its instances and what it has promised; what it does with each order."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import trio
+
+from appliance.dea.ending import Ending
+from appliance.dea.errors import NoRoom, StartFailed
+from appliance.dea.instance import Instance, folder_name, matches
+from appliance.dea.life import Life, Shared
+from appliance.dea.messages import (
+    Discover,
+    FindDroplet,
+    FoundInstance,
+    Hello,
+    Start,
+    Stats,
+    StatusReply,
+    Stop,
+)
+from appliance.dea.placement import Room, taint
+from appliance.dea.ports import Ports
+from appliance.dea.runtimes import supported
+from appliance.dea.voice import Voice
+from appliance.kernel.errors import ApplianceError, Unavailable
+
+MIB = 1024 * 1024
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(eq=False, kw_only=True)
+class Dea:
+    """One DEA. Handlers are synchronous; lives run in *nursery*."""
+
+    id: str
+    hello: Hello
+    apps: Path  # the folder of all instances' folders
+    shared: Shared
+    voice: Voice
+    ports: Ports
+    nursery: trio.Nursery
+    runtimes: list[str]
+    credentials: list[str]  # of the file viewer
+    instances: dict[str, Instance] = field(default_factory=dict)  # by id, CRASHED ones too
+    lives: dict[str, Life] = field(default_factory=dict)  # of live instances, by id
+    draining: bool = False
+
+    @property
+    def room(self) -> Room:
+        """How full it is now."""
+        config = self.shared.config
+        live = [instance for instance in self.instances.values() if instance.live]
+        return Room(
+            max_memory=config.max_memory,
+            reserved=sum(instance.order.limits.mem for instance in live),
+            max_instances=config.max_instances,
+            instances=len(live),
+        )
+
+    @property
+    def file_uri(self) -> str:
+        """Where the file viewer shows the folders of instances."""
+        return f"http://{self.hello.ip}:{self.hello.port}/droplets/"
+
+    def matching(self, wanted: Stop | FindDroplet) -> list[Instance]:
+        """The instances that *wanted* names."""
+        return [instance for instance in self.instances.values() if matches(instance, wanted)]
+
+    def eagerness(self, question: Discover) -> float | None:
+        """Seconds until an offer is due; None when there is none to be made."""
+        if not self.would_take(question):
+            return None
+        same = sum(
+            instance.live and instance.droplet == str(question.droplet)
+            for instance in self.instances.values()
+        )
+        return taint(self.room, same)
+
+    def would_take(self, question: Discover) -> bool:
+        """Whether an instance like that has room and a runtime here."""
+        return (
+            not self.draining
+            and not question.prod
+            and self.room.takes(question.limits.mem)
+            and supported(question.runtime_info)
+        )
+
+    def start(self, order: Start) -> None:
+        """Take *order*, or say at once why not: a start is never acknowledged otherwise."""
+        given = order.instance_guid or ""
+        id_ = given if _ID.fullmatch(given) else self.shared.kit.ids.hex(32)
+        trace = self.shared.kit.trace
+        if id_ in self.instances:
+            trace.event("order.repeated", app=order.name, instance=id_)
+            return
+        room, now = self.room, self.shared.kit.clock.time()
+        instance = Instance(
+            order=order,
+            id=id_,
+            private_id=self.shared.kit.ids.hex(64),
+            folder=self.apps / folder_name(order, id_),
+            host=self.shared.config.host,
+            uris=list(order.uris),
+            since=now,
+        )
+        try:
+            if self.draining or not room.takes(order.limits.mem):
+                raise NoRoom
+            instance.port = self._port_for(order)
+        except StartFailed as error:
+            instance.enter("CRASHED", now)
+            instance.exit_description = str(error)
+            trace.event("order.refused", app=order.name, instance=id_, why=str(error))
+            self.voice.exited(instance, "CRASHED")
+            return
+        self.instances[id_] = instance
+        trace.event("instance.accepted", app=order.name, index=order.index, instance=id_)
+        self.advertise()
+        self.voice.heartbeat([instance])
+        life = self.lives[id_] = Life(instance, self.shared, self)
+        self.nursery.start_soon(life.run)
+
+    def _port_for(self, order: Start) -> int | None:
+        wanted = bool(order.uris) if order.port_wanted is None else order.port_wanted
+        # Whoever has a route needs a port, whatever else was said.
+        if not wanted and not order.uris:
+            return None
+        try:
+            return self.ports.take()
+        except Unavailable as error:
+            raise StartFailed(str(error)) from error
+
+    def stop(self, order: Stop) -> None:
+        """Stop what matches; what has crashed is forgotten."""
+        for instance in self.matching(order):
+            if life := self.lives.get(instance.id):
+                life.stop()
+            else:
+                self.forget(instance)
+
+    def update(self, droplet: str, uris: list[str]) -> None:
+        """Instances of *droplet* answer for *uris* from now on, and for no others."""
+        for instance in self.instances.values():
+            if instance.droplet != droplet or not instance.live:
+                continue
+            instance.uris = list(uris)
+            if instance.state == "RUNNING":
+                self.voice.register(instance, [u for u in uris if u not in instance.registered])
+                self.voice.unregister(instance, [u for u in instance.registered if u not in uris])
+
+    def register_all(self) -> None:
+        """Tell routers again of every instance that runs."""
+        for instance in self.instances.values():
+            # One that was asked to stop has been unregistered already.
+            if instance.state == "RUNNING" and instance.registered:
+                self.voice.register(instance, list(instance.uris))
+
+    def heartbeat(self) -> None:
+        """Tell the state of everything that is here."""
+        self.voice.heartbeat(self.instances.values())
+
+    def advertise(self) -> None:
+        """Tell how much room is left."""
+        if not self.draining:
+            self.voice.advertise(self.room.available, self.runtimes)
+
+    def status(self) -> StatusReply:
+        """How full this DEA is, for those who ask."""
+        room = self.room
+        used = sum(instance.memory for instance in self.instances.values() if instance.live)
+        return StatusReply(
+            id=self.id,
+            ip=self.hello.ip,
+            port=self.hello.port,
+            max_memory=room.max_memory,
+            reserved_memory=room.reserved,
+            used_memory=round(used / MIB, 1),
+            num_clients=room.instances,
+            state="SHUTTING_DOWN" if self.draining else None,
+        )
+
+    def find(self, question: FindDroplet) -> list[FoundInstance]:
+        """An answer for each instance that matches."""
+        return [
+            self._found(instance, with_stats=question.include_stats)
+            for instance in self.matching(question)
+        ]
+
+    def _found(self, instance: Instance, *, with_stats: bool) -> FoundInstance:
+        found = instance.found(self.id, self.file_uri, self.credentials)
+        if with_stats and instance.state == "RUNNING":
+            return replace(found, stats=self._stats(instance))
+        return found
+
+    def all_stats(self) -> list[Stats]:
+        """The figures of every live instance."""
+        return [self._stats(instance) for instance in self.instances.values() if instance.live]
+
+    def _stats(self, instance: Instance) -> Stats:
+        return instance.stats(self.shared.kit.clock.time(), os.cpu_count() or 1)
+
+    # What lives tell.
+
+    def running(self, instance: Instance) -> None:
+        """It is ready: the controller first, then the routers."""
+        instance.enter("RUNNING", self.shared.kit.clock.time())
+        self.voice.heartbeat([instance])
+        self.voice.register(instance, list(instance.uris))
+
+    def ending(self, instance: Instance) -> None:
+        """It was asked to stop: no more requests for it, before it hears of that."""
+        self.voice.unregister(instance, list(instance.registered))
+
+    async def ended(self, instance: Instance, ending: Ending) -> None:
+        """It is gone: say so, take back what it had, keep the folder of a crash for a while."""
+        kit = self.shared.kit
+        crashed = ending.reason == "CRASHED"
+        self.voice.unregister(instance, list(instance.registered))
+        instance.enter("CRASHED" if crashed else "STOPPED", kit.clock.time())
+        instance.exit_status = ending.status
+        instance.exit_description = ending.description
+        instance.memory, instance.cpu = 0, 0.0
+        del self.lives[instance.id]
+        if instance.port is not None:
+            self.ports.give_back(instance.port)
+        kit.trace.event(
+            "instance.crashed" if crashed else "instance.stopped",
+            app=instance.order.name,
+            instance=instance.id,
+            why=ending.description,
+        )
+        self.voice.exited(instance, ending.reason)
+        self.advertise()
+        if not crashed or instance.order.flapping:
+            self.forget(instance)
+            return
+        for older in self._crashes_before(instance):
+            self.forget(older)
+        await self._tidy(kit.spawner.sandbox.reclaim, instance)
+
+    def _crashes_before(self, newest: Instance) -> list[Instance]:
+        # One crash of each index is kept: a loop of crashes would fill the disk.
+        return [
+            instance
+            for instance in self.instances.values()
+            if instance.state == "CRASHED"
+            and instance is not newest
+            and (instance.droplet, instance.order.index) == (newest.droplet, newest.order.index)
+        ]
+
+    def forget(self, instance: Instance) -> None:
+        """Drop what is left of an instance that is over; its folder goes in the background."""
+        if self.instances.pop(instance.id, None):
+            self.nursery.start_soon(self._remove, instance)
+
+    async def _remove(self, instance: Instance) -> None:
+        await self._tidy(self.shared.kit.spawner.sandbox.remove, instance)
+
+    async def _tidy(self, work: Callable[[Path], Awaitable[None]], instance: Instance) -> None:
+        try:
+            if instance.folder.exists():
+                await work(instance.folder)
+        except ApplianceError as error:
+            self.shared.kit.trace.event(
+                "folder.stuck", instance=instance.id, folder=str(instance.folder), why=str(error)
+            )
+
+    def reap(self, older_than: float) -> None:
+        """Forget crashes from before *older_than*, seconds since 1970."""
+        for instance in list(self.instances.values()):
+            if instance.state == "CRASHED" and instance.since < older_than:
+                self.forget(instance)
+
+    async def drain(self) -> None:
+        """Take nothing new, stop everything, and wait until all of it is gone."""
+        self.draining = True
+        lives = list(self.lives.values())
+        for life in lives:
+            life.stop("DEA_SHUTDOWN")
+        for life in lives:
+            await life.over.wait()

@@ -1,0 +1,147 @@
+"""One instance as its DEA keeps it: what was ordered, its state, its looks on the wire. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from appliance.dea.messages import (
+    FindDroplet,
+    FoundInstance,
+    HeartbeatInstance,
+    Start,
+    Stats,
+    Stop,
+    Usage,
+)
+
+State = Literal["STARTING", "RUNNING", "STOPPED", "CRASHED"]
+
+MIB = 1024 * 1024
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+@dataclass(eq=False, kw_only=True)
+class Instance:
+    """One instance, from the order on until its folder is gone."""
+
+    order: Start
+    id: str
+    private_id: str  # 64 hex digits: what the router knows it by
+    folder: Path
+    host: str
+    uris: list[str]
+    since: float  # when it came into its state, seconds since 1970
+    state: State = "STARTING"
+    port: int | None = None
+    pid: int | None = None  # of the process that stands for all of it, sandbox included
+    registered: list[str] = field(default_factory=list)  # URIs that routers were told
+    running_since: float | None = None  # seconds since 1970
+    memory: int = 0  # bytes used when it was last looked at
+    disk: int = 0  # bytes
+    cpu: float = 0.0  # percent of one core
+    looked_at: str = ""  # RFC 3339
+    exit_status: int | None = None
+    exit_description: str | None = None
+
+    @property
+    def droplet(self) -> str:
+        """What the wire calls it: always a string, though senders of 2012 use numbers."""
+        return str(self.order.droplet)
+
+    @property
+    def live(self) -> bool:
+        """Whether it starts or runs, and so holds its reservation."""
+        return self.state in ("STARTING", "RUNNING")
+
+    @property
+    def log_source(self) -> str:
+        """Whose log its lines belong to, as one token of a subject."""
+        return _UNSAFE.sub("-", self.order.app_id or self.droplet) or "-"
+
+    @property
+    def source_type(self) -> str:
+        """What its own lines are labelled with, e.g. ``APP/PROC/WEB``."""
+        return f"APP/PROC/{self.order.process_type.upper()}"
+
+    def enter(self, state: State, now: float) -> None:
+        """Come into *state* at *now*, seconds since 1970."""
+        self.state, self.since = state, now
+        if state == "RUNNING":
+            self.running_since = now
+
+    def heartbeat(self) -> HeartbeatInstance:
+        """Its line in a heartbeat."""
+        return HeartbeatInstance(
+            droplet=self.droplet,
+            version=self.order.version,
+            instance=self.id,
+            index=self.order.index,
+            state=self.state,
+            state_timestamp=int(self.since),
+            cc_partition=self.order.cc_partition,
+        )
+
+    def found(self, dea: str, file_uri: str, credentials: list[str]) -> FoundInstance:
+        """The answer to those who look for it, without figures."""
+        return FoundInstance(
+            dea=dea,
+            version=self.order.version,
+            droplet=self.droplet,
+            instance=self.id,
+            index=self.order.index,
+            state=self.state,
+            state_timestamp=self.since,
+            file_uri=file_uri,
+            credentials=credentials,
+            staged=self.folder.name,
+            exit_description=self.exit_description,
+        )
+
+    def stats(self, now: float, cores: int) -> Stats:
+        """Its figures at *now*, seconds since 1970."""
+        limits = self.order.limits
+        usage = None
+        if self.looked_at:
+            usage = Usage(
+                time=self.looked_at,
+                cpu=round(self.cpu, 2),
+                mem=round(self.memory / 1024, 1),
+                disk=self.disk,
+            )
+        return Stats(
+            name=self.order.name,
+            host=self.host,
+            port=self.port,
+            uris=list(self.uris),
+            uptime=max(0.0, now - (self.running_since or now)),
+            mem_quota=limits.mem * MIB,
+            disk_quota=limits.disk * MIB,
+            fds_quota=limits.fds,
+            cores=cores,
+            usage=usage,
+        )
+
+
+def matches(instance: Instance, wanted: Stop | FindDroplet) -> bool:
+    """Whether *instance* has everything that *wanted* names."""
+    if instance.droplet != str(wanted.droplet):
+        return False
+    if wanted.version is not None and instance.order.version != wanted.version:
+        return False
+    # Two names for one filter: the controller of 2012 sends the one, its DEA reads the other.
+    for ids in (wanted.instances, wanted.instance_ids):
+        if ids is not None and instance.id not in ids:
+            return False
+    if wanted.indices is not None and instance.order.index not in wanted.indices:
+        return False
+    return wanted.states is None or instance.state in wanted.states
+
+
+def folder_name(order: Start, instance_id: str) -> str:
+    """NAME-INDEX-INSTANCEID, as one harmless component of a path."""
+    name = _UNSAFE.sub("-", order.name).strip("-")[:60] or "app"
+    return f"{name}-{order.index}-{instance_id}"
