@@ -101,6 +101,10 @@ def _launch(order: dict) -> None:  # type: ignore[type-arg]
 
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
+    try:  # noqa: SIM105 (contextlib is not loaded here)
+        os.mkdir(order["tmp"])
+    except OSError:
+        pass  # it exists, or the program will say what is wrong with its home
     os.chdir(order["cwd"])
     argv = order["argv"]
     try:

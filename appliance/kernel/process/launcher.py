@@ -63,7 +63,9 @@ class Launcher:
                 landlock.rules(self.abi, readable=readable, writable=writable) if self.abi else []
             ),
             "seccomp": self.seccomp or b"",
-            "env": environment(profile, str(home)),
+            # Not the machine's /tmp, which Landlock closes, and others would see.
+            "env": {"TMPDIR": f"{home}/tmp"} | environment(profile, str(home)),
+            "tmp": f"{home}/tmp",
             "cwd": str(cwd),
             "argv": [os.fspath(word) for word in argv],
         }

@@ -236,7 +236,7 @@ async def _fault(sandbox: Sandbox) -> str:
         if sandbox.reach:
             reach = sandbox.reach
             await sandbox.spawner.call(lambda: reach.drop(home))
-        os.rmdir(home)
+        shutil.rmtree(home)
     if done.timed_out:
         return f"did not start within {PROBE:g} s"
     return _last_line(done) if done.returncode else ""
