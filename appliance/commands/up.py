@@ -1,0 +1,167 @@
+"""``appliance up``: starts the appliance in this process, and ends it well."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import trio
+
+from appliance import endpoints as endpoints_file
+from appliance import settings
+from appliance.boot import Bound, bind_sockets, running
+from appliance.commands.banner import banner
+from appliance.commands.screen import Screen, output
+from appliance.commands.systemd import notify
+from appliance.config import Config
+from appliance.endpoints import Endpoints
+from appliance.kernel.process.namespace import enter_own_pid_namespace
+from appliance.kernel.trace import Event
+
+#: Shown even without --verbose: somebody should look at these.
+FAULTS = ("room.failed", "room.restarted", "room.given-up", "handler.failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manners:
+    """How `up` behaves, apart from the appliance's settings."""
+
+    files: tuple[Path, ...]  # endpoints files to write
+    quiet: bool = False
+    verbose: bool = False
+    notes: tuple[str, ...] = ()  # warnings for the banner
+    pid: int = 0  # ours, as seen from outside of the namespace
+
+
+@click.command()
+@click.option("--state", metavar="DIR", help="Keep everything there; else it is gone at exit.")
+@click.option("--port", type=int, help="First port of the block (API; apps +80); 0: free ports.")
+@click.option(
+    "--listen",
+    is_flag=False,
+    flag_value="0.0.0.0",
+    metavar="[ADDRESS]",
+    help="Listen there, or everywhere, instead of on this machine alone.",
+)
+@click.option("--bus", metavar="URL", help="local, or nats://HOST:PORT.")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Settings file.")
+@click.option(
+    "--sandbox",
+    type=click.Choice(["auto", "require", "off"]),
+    help="require: refuse to run apps that are not isolated.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="No banner.")
+@click.option("--verbose", "-v", is_flag=True, help="Show every event on stderr.")
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path),
+    help="Write the endpoints there, too, when ready; removed at exit.",
+)
+@click.option("--no-own-pidns", is_flag=True, help="Stay in this PID namespace.")
+@output
+def up(
+    screen: Screen,
+    state: str | None,
+    port: int | None,
+    listen: str | None,
+    bus: str | None,
+    file: Path | None,
+    sandbox: str | None,
+    quiet: bool,
+    verbose: bool,
+    ready_file: Path | None,
+    no_own_pidns: bool,
+) -> int:
+    """Start the appliance, and run it until Ctrl-C.
+
+    Ctrl-C or SIGTERM stops the apps, then the rooms; a second one ends everything at once.
+    """
+    flags = {"state": state, "port": port, "listen": listen, "bus": bus, "sandbox": sandbox}
+    config = settings.load(file=file, environ=os.environ, flags=flags).config
+    # Bound before the namespace is entered: who holds a port is looked up by its real pid.
+    bound = bind_sockets(config)
+    files = [endpoints_file.default_path()]
+    if config.state is not None:
+        files.append(config.state / endpoints_file.NAME)
+    if ready_file is not None:
+        files.append(ready_file)
+    manners = Manners(
+        files=tuple(files),
+        quiet=quiet,
+        verbose=verbose,
+        notes=tuple(warnings(config)),
+        pid=os.getpid(),
+    )
+    if not no_own_pidns:
+        enter_own_pid_namespace()
+    return trio.run(_run, config, bound, manners, screen)
+
+
+def warnings(config: Config) -> list[str]:
+    """What should be said loudly about *config*."""
+    said = []
+    if config.listen not in ("127.0.0.1", "::1", "localhost"):
+        said.append(
+            f"It listens on {config.listen}: whoever reaches this machine can run programs on it."
+        )
+    if config.sandbox == "off":
+        said.append("The sandbox is off: apps can do whatever you can.")
+    return said
+
+
+async def _run(config: Config, bound: Bound, manners: Manners, screen: Screen) -> int:
+    """Run until a signal; returns the exit status, 0 unless a second signal came."""
+    interrupted = 0
+    stop = trio.Event()
+
+    def sink(event: Event) -> None:
+        if manners.verbose or event.what in FAULTS:
+            screen_event(event)
+
+    async with trio.open_nursery() as nursery:
+
+        async def watch(*, task_status: trio.TaskStatus[None]) -> None:
+            nonlocal interrupted
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                task_status.started()
+                async for number in signals:
+                    if stop.is_set():
+                        interrupted = 128 + number
+                        nursery.cancel_scope.cancel()
+                        return
+                    notify("STOPPING=1")
+                    stop.set()
+
+        await nursery.start(watch)
+        async with running(config, bound=bound, sinks=[sink]) as appliance:
+            endpoints = replace(appliance.endpoints, pid=manners.pid)
+            try:
+                _ready(endpoints, manners, screen, domain=config.controller.app_domain)
+                await stop.wait()
+                if not manners.quiet:
+                    screen.say("\nStopping...")
+            finally:
+                for path in manners.files:
+                    endpoints.remove(path)
+        nursery.cancel_scope.cancel()
+    return interrupted
+
+
+def _ready(endpoints: Endpoints, manners: Manners, screen: Screen, *, domain: str) -> None:
+    for path in manners.files:
+        endpoints.write(path)
+    if not manners.quiet:
+        screen.say(banner(endpoints, manners.notes, domain=domain))
+    if screen.json:
+        # One line: a program reads until the newline and goes on.
+        click.echo(json.dumps(endpoints.as_dict()))
+    notify("READY=1")
+
+
+def screen_event(event: Event) -> None:
+    """One event on stderr."""
+    click.echo(str(event), err=True)
