@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from appliance.kernel.errors import BadRequest
 from appliance.kernel.process.profile import (
     HOME,
     MIB,
@@ -19,7 +20,7 @@ from appliance.kernel.process.profile import (
     Profile,
     environment,
 )
-from appliance.kernel.process.spawner import Data, Word
+from appliance.kernel.process.start import Data, Word
 
 UID = 2000  # "vcap" inside, as on Cloud Foundry's cells; outside it is the sandbox's user
 TMP = 64 * MIB  # bytes of RAM that /tmp may take
@@ -140,7 +141,10 @@ class Bubblewrap:
             words += ["--ro-bind-try", str(self.alias(path)), place]
         for path, place in profile.writable.items():
             words += ["--bind-try", str(self.alias(path)), place]
-        return [*words, "--chdir", profile.cwd]
+        words += ["--chdir", profile.cwd]
+        if any("\0" in word for word in words):
+            raise BadRequest(f"A path of {profile.name} holds a NUL byte.")
+        return words
 
 
 def limits(wanted: Limits, tools: Tools) -> list[str]:

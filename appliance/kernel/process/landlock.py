@@ -109,8 +109,8 @@ def _launch(order: dict) -> None:  # type: ignore[type-arg]
     argv = order["argv"]
     try:
         os.execvpe(argv[0], argv, order["env"])
-    except OSError as error:
-        sys.stderr.write(f"{argv[0]}: {error.strerror}\n")
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{argv[0]}: {getattr(error, 'strerror', error)}\n")
         sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 

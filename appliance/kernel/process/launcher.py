@@ -11,8 +11,9 @@ from pathlib import Path
 
 from appliance.kernel.process import landlock
 from appliance.kernel.process.bubblewrap import CONFIGURATION, NAMES
+from appliance.kernel.process.kill import MARK
 from appliance.kernel.process.profile import Command, Profile, environment, outside, places
-from appliance.kernel.process.spawner import MARK, Data
+from appliance.kernel.process.start import Data
 
 #: The launcher as a module, since a file that is run by its name is compiled each time. Its
 #: folder comes last, so that none of its neighbours hides a part of the standard library.

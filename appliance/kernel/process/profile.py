@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from appliance.kernel.process.spawner import Word
+from appliance.kernel.errors import BadRequest
+from appliance.kernel.process.start import Word
 
 MIB = 1024 * 1024
 
@@ -58,7 +59,18 @@ class Command:
 
 
 def environment(profile: Profile, home: str) -> dict[str, str]:
-    """The program's whole environment: what every program needs, then the profile's own."""
+    """The program's whole environment: what every program needs, then the profile's own.
+
+    Raises:
+      BadRequest: a name or value that no program can be given. A NUL byte would also end a
+        value among bubblewrap's options, and begin an option of the app's choice.
+    """
+    for key, value in profile.env.items():
+        if not key or "=" in key or "\0" in key + value:
+            raise BadRequest(
+                f"The environment variable {key!r} of {profile.name} cannot be set:"
+                " its name is empty or holds '=', or there is a NUL byte in it."
+            )
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",

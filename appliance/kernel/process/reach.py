@@ -13,6 +13,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,8 @@ class Reach:
 
     def __init__(self, uid: int) -> None:
         self._uid = uid
-        self._folder = _open_folder(uid)
+        self._folder: Path | None = None  # of the aliases; made when the first is needed
+        self._making = threading.Lock()
         self._mounted: dict[Path, Path] = {}  # path: alias
 
     def of(self, path: Path) -> Path:
@@ -34,7 +36,7 @@ class Reach:
         if passable(path.parent, self._uid):
             return path
         name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-        return self._folder / name
+        return self._aliases() / name
 
     def make(self, paths: Sequence[Path]) -> None:
         """Mount the aliases that *paths* need. Raises OSError where the kernel forbids it."""
@@ -55,8 +57,15 @@ class Reach:
 
     def close(self) -> None:
         """Remove the folder. The mounts end with the thread and its children."""
-        with suppress(OSError):
-            os.rmdir(self._folder)
+        if self._folder is not None:
+            with suppress(OSError):
+                os.rmdir(self._folder)
+
+    def _aliases(self) -> Path:
+        with self._making:
+            if self._folder is None:
+                self._folder = _open_folder(self._uid)
+            return self._folder
 
     def _mount(self, path: Path, alias: Path) -> None:
         if path in self._mounted:
@@ -64,11 +73,11 @@ class Reach:
                 return
             # The folder was removed and made anew: the alias still shows the old one.
             self.drop(path)
-        if not self._mounted and not os.path.ismount(self._folder):
+        if not self._mounted and not os.path.ismount(alias.parent):
             syscalls.unshare(syscalls.CLONE_NEWNS)
             syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_SLAVE)
             flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
-            syscalls.mount("tmpfs", str(self._folder), "tmpfs", flags, "mode=0711,size=1m")
+            syscalls.mount("tmpfs", str(alias.parent), "tmpfs", flags, "mode=0711,size=1m")
         if path.is_dir():
             alias.mkdir(exist_ok=True)
         else:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.kernel.errors import BadRequest
 from appliance.kernel.process import landlock
 from appliance.kernel.process.bubblewrap import Bubblewrap, Tools, hostname, layout
+from appliance.kernel.process.launcher import Launcher
 from appliance.kernel.process.profile import Limits, Profile, inside, outside
 from appliance.kernel.process.reach import passable
 from appliance.kernel.process.spawner import Data
@@ -81,6 +83,19 @@ def test_nothing_of_the_environment_is_an_argument() -> None:
     assert set(command.env) == {"PATH"}
     assert holds(words(ROOT), "--clearenv")
     assert holds(words(ROOT), "--setenv", "SECRET", "password")
+
+
+@pytest.mark.parametrize(
+    "variable", [{"A": "x\0--bind\0/\0/mnt"}, {"A\0B": ""}, {"A=B": ""}, {"": ""}]
+)
+def test_a_value_cannot_become_an_option(variable: dict[str, str]) -> None:
+    """Options are parted by NUL bytes: one in a value would mount what the app likes."""
+    hostile = Profile(name="x", home=Path("/h"), env=variable)
+    for builder in (Bubblewrap(tools=ROOT), Launcher()):
+        with pytest.raises(BadRequest, match="cannot be set"):
+            builder.command(hostile, ["run"])
+    with pytest.raises(BadRequest, match="NUL"):
+        words(ROOT, Profile(name="x", home=Path("/h"), cwd="/\0--bind\0/\0/mnt"))
 
 
 def test_the_network_is_shared_only_when_asked_for() -> None:

@@ -116,6 +116,8 @@ async def test_a_missing_program_is_an_error_for_people(spawner: Spawner) -> Non
         await spawner.spawn(["/nowhere/app"], env={}, stdin="pipe")
     with pytest.raises(SpawnFailed, match="/not/a/folder"):
         await spawner.spawn(["/bin/true"], env={}, cwd=Path("/not/a/folder"))
+    with pytest.raises(SpawnFailed, match="null byte"):
+        await spawner.spawn(["/bin/true", "a\0b"], env={})
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -260,6 +262,14 @@ async def test_leaving_the_block_kills_what_is_left() -> None:
     with pytest.raises(ValueError, match="on purpose"):
         await failing()
     assert not any(map(alive, pids))
+
+
+async def test_a_closed_spawner_starts_nothing() -> None:
+    """A room that is late in stopping gets an error, not a child that nobody looks after."""
+    async with open_spawner("off") as spawner:
+        pass
+    with pytest.raises(SpawnFailed, match="stopping"):
+        await spawner.spawn(["true"], env=ENV)
 
 
 async def test_waits_without_pidfds_too(spawner: Spawner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,87 @@
+"""Ends a child with everything below it. Only to be used while the child cannot be reaped."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+
+from appliance.kernel.process.usage import process_table, read_process, tree
+
+#: A child whose environment has this variable gets a value of its own in it, which those below
+#: it inherit: the way to find what has left the tree of processes.
+MARK = "APPLIANCE_MARK"
+
+
+def program_in(pid: int) -> int:
+    """The program that the child *pid* runs: itself, or the first one inside its sandbox.
+
+    bwrap stays on as two processes, one outside and one as the sandbox's init.
+    """
+    process = read_process(pid)
+    if process is None or process.name != "bwrap":
+        return pid
+    table = process_table()
+    inside = pid
+    while (at := table.get(inside)) and at.name == "bwrap":
+        below = [other.pid for other in table.values() if other.parent == inside]
+        if not below:
+            return pid  # nothing runs inside yet: bwrap itself is all there is to signal
+        inside = min(below, key=lambda other: table[other].born)
+    return inside
+
+
+def kill_tree(root: int, mark: str = "") -> None:
+    """Kill *root*, its descendants and the sessions they lead, even while they are forking.
+
+    With a *mark* also whoever has it in its environment, which a daemon that has left tree and
+    session still has. They are stopped first, and looked for again until nobody new is found,
+    so that none can slip away between the looking and the killing.
+    """
+    found: set[tuple[int, int]] = set()
+    for _ in range(100):
+        table = process_table()
+        family = tree(root, table)
+        if mark:
+            family += [one for one in table.values() if _marked(one.pid, mark)]
+        members = {(one.pid, one.born) for one in family if one.state != "Z"}
+        if not members - found:
+            break
+        for pid, _born in members - found:
+            _signal(pid, signal.SIGSTOP)
+        found |= members
+    for pid, born in found:
+        process = read_process(pid)
+        if process is not None and process.born == born:
+            _signal(pid, signal.SIGKILL)
+    _signal(root, signal.SIGKILL)
+
+
+def send_signal(pid: int, number: int) -> None:
+    """Signal the group of the program that the child *pid* runs, see `program_in`."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(os.getpgid(program_in(pid)), number)
+
+
+def kill_group(pid: int) -> None:
+    """Kill the process group that *pid* leads; the leader may be a zombie."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _marked(pid: int, mark: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environ:
+            return f"{MARK}={mark}".encode() in environ.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def anyone(mark: str) -> bool:
+    """Whether any living process has *mark*; cheaper than a table of all."""
+    return any(_marked(int(name), mark) for name in os.listdir("/proc") if name.isdecimal())
+
+
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
