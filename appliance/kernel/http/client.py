@@ -6,10 +6,11 @@ never need it. Credentials in a URL become a header and are never shown.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,10 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 import trio
 
-from appliance.kernel.errors import TooLarge
+from appliance.kernel.clock import Clock
 from appliance.kernel.http.auth import basic_header
 from appliance.kernel.http.errors import BadAnswer, HttpFailed
+from appliance.kernel.http.fetch import MAX_TOLD, Fetch, Moved, bad_answer, fetch, too_large
 from appliance.kernel.http.receive import FileSink, Spooled
 from appliance.kernel.trace import SENDER_HEADER, TRACE_HEADER, current_trace
 
@@ -33,6 +35,9 @@ BATCH = 1024 * 1024  # bytes between two hops into a thread
 PIECE = 512 * 1024  # bytes of a file that are read and sent at a time
 REDIRECTS = 5
 TRANSFERS = 64  # downloads and uploads that have a thread at the same time
+
+#: What only a file can fail with, however it is reported.
+_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 T = TypeVar("T")
 
@@ -73,6 +78,7 @@ class _Pool:
 
     client: httpx2.AsyncClient | None = None
     limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(TRANSFERS))
+    clock: Clock = field(default_factory=Clock)
 
 
 class Client:
@@ -157,21 +163,51 @@ class Client:
         with _limit(url, timeout):
             for _ in range(REDIRECTS + 1):
                 target = _Target.of(url)
-                async with self._open("GET", target, named, None) as answer:
-                    if not answer.has_redirect_location:
-                        return await self._save(answer, target, folder, limit, fsync)
-                    where = answer.headers["location"]
-                url, named = _redirected(url, where, named)
+                get = self._get_directly if _is_direct(target) else self._get_pooled
+                outcome = await get(target, named, folder, limit, fsync)
+                if isinstance(outcome, Spooled):
+                    return outcome
+                url, named = _redirected(url, outcome.location, named)
         raise HttpFailed(f"{_Target.of(url).origin} redirects without an end.")
+
+    async def _get_directly(
+        self, target: _Target, headers: Mapping[str, str], folder: Path, limit: int, fsync: bool
+    ) -> Spooled | Moved:
+        split = urlsplit(target.url)
+        wanted = Fetch(
+            host=split.hostname or "",
+            port=split.port or 80,
+            target=urlunsplit(("", "", split.path or "/", split.query, "")),
+            headers={"Host": split.netloc} | self._headers(target, headers),
+            folder=folder,
+            limit=limit,
+            fsync=fsync,
+            connect=CONNECT_SECONDS,
+        )
+        try:
+            return await fetch(wanted, self._pool.limiter, self._pool.clock.monotonic)
+        except OSError as error:
+            if error.filename is not None or error.errno in _STORAGE:
+                raise  # of the file, not of the connection
+            raise HttpFailed(f"{target.origin} cannot be reached: {_why(error)}.") from None
+
+    async def _get_pooled(
+        self, target: _Target, headers: Mapping[str, str], folder: Path, limit: int, fsync: bool
+    ) -> Spooled | Moved:
+        async with self._open("GET", target, headers, None) as answer:
+            if answer.has_redirect_location:
+                return Moved(answer.headers["location"])
+            return await self._save(answer, target, folder, limit, fsync)
 
     async def _save(
         self, answer: httpx2.Response, target: _Target, folder: Path, limit: int, fsync: bool
     ) -> Spooled:
         if not 200 <= answer.status_code < 300:
-            raise await _bad(answer, target)
+            told = (await answer.aread())[:MAX_TOLD]
+            raise bad_answer(str(target), answer.status_code, told)
         announced = int(answer.headers.get("content-length", "-1"))
         if announced > limit:
-            raise TooLarge(f"{target} is larger than the limit of {limit} bytes.")
+            raise too_large(str(target), limit)
         length = announced if announced >= 0 else None
 
         def make() -> FileSink:
@@ -181,18 +217,18 @@ class Client:
         try:
             batch: list[bytes] = []
             waiting = received = 0
-            async for piece in answer.aiter_raw():
-                batch.append(piece)
-                waiting += len(piece)
-                received += len(piece)
-                if received > limit:
-                    raise TooLarge(f"{target} is larger than the limit of {limit} bytes.")
-                if waiting >= BATCH:
-                    await self._thread(partial(_write, sink, batch))
-                    batch, waiting = [], 0
+            # Closed at once, also when an error leaves it half-way.
+            async with aclosing(answer.aiter_raw()) as pieces:
+                async for piece in pieces:
+                    batch.append(piece)
+                    waiting += len(piece)
+                    received += len(piece)
+                    if received > limit:
+                        raise too_large(str(target), limit)
+                    if waiting >= BATCH:
+                        await self._thread(partial(_write, sink, batch))
+                        batch, waiting = [], 0
             await self._thread(partial(_write, sink, batch))
-            if length is not None and received != length:
-                raise HttpFailed(f"{target.origin} broke off inside the body.")
             return await self._thread(sink.finish)
         except BaseException:
             sink.discard()
@@ -260,7 +296,7 @@ class Client:
             headers.setdefault("Content-Type", "application/octet-stream")
             target = _Target.of(url)
 
-            async def pieces() -> AsyncIterator[bytes]:
+            async def pieces() -> AsyncGenerator[bytes, None]:
                 if before:
                     yield before
                 offset = 0
@@ -276,11 +312,25 @@ class Client:
                     yield after
 
             with _limit(url, timeout):
-                async with self._open(method, target, headers, pieces()) as answer:
+                async with (
+                    aclosing(pieces()) as body,
+                    self._open(method, target, headers, body) as answer,
+                ):
                     return Response(answer.status_code, _lower(answer), await answer.aread())
             raise AssertionError("unreachable: the time-out raises")
         finally:
             os.close(fd)
+
+    def _headers(self, target: _Target, headers: Mapping[str, str]) -> dict[str, str]:
+        """*headers* with the credentials of the URL, the sender and the push."""
+        named = dict(headers)
+        if target.authorization:
+            named.setdefault("Authorization", target.authorization)
+        if self._room:
+            named.setdefault(SENDER_HEADER, self._room)
+        if trace := current_trace.get():
+            named.setdefault(TRACE_HEADER, trace)
+        return named
 
     async def _thread(self, function: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(function, limiter=self._pool.limiter)
@@ -298,16 +348,9 @@ class Client:
 
         if self._pool.client is None:
             self._pool.client = _make_client()
-        named = dict(headers)
-        if target.authorization:
-            named.setdefault("Authorization", target.authorization)
-        if self._room:
-            named.setdefault(SENDER_HEADER, self._room)
-        if trace := current_trace.get():
-            named.setdefault(TRACE_HEADER, trace)
         try:
             async with self._pool.client.stream(
-                method, target.url, headers=named, content=body
+                method, target.url, headers=self._headers(target, headers), content=body
             ) as answer:
                 yield answer
         except httpx2.ConnectTimeout:
@@ -346,6 +389,17 @@ class _Target:
             authorization = basic_header(unquote(split.username), unquote(split.password or ""))
         plain = urlunsplit((split.scheme, host, split.path, split.query, ""))
         return _Target(plain, f"{split.hostname}:{port}", split.path, authorization)
+
+
+def _is_direct(target: _Target) -> bool:
+    """Whether nothing but TCP is between us and *target*: no TLS, no proxy."""
+    split = urlsplit(target.url)
+    host = split.hostname or ""
+    if split.scheme != "http":
+        return False
+    if host in ("127.0.0.1", "::1", "localhost") or host.endswith(".localhost"):
+        return True
+    return not any(os.environ.get(name) for name in ("http_proxy", "all_proxy", "ALL_PROXY"))
 
 
 def _make_client() -> httpx2.AsyncClient:
@@ -392,17 +446,6 @@ def _redirected(url: str, where: str, headers: dict[str, str]) -> tuple[str, dic
         return following, headers
     secret = ("authorization", "cookie")
     return following, {name: value for name, value in headers.items() if name.lower() not in secret}
-
-
-async def _bad(answer: httpx2.Response, target: _Target) -> BadAnswer:
-    told = b""
-    async for piece in answer.aiter_raw():
-        told += piece
-        if len(told) > 2000:
-            break
-    text = " ".join(told.decode("utf-8", "replace").split())[:200]
-    about = f": {text}" if text else ""
-    return BadAnswer(f"{target} answered {answer.status_code}{about}.", answer.status_code)
 
 
 def _lower(answer: httpx2.Response) -> dict[str, str]:

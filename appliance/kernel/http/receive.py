@@ -112,7 +112,10 @@ class Body:
             view[:got] = self._early[:got]
             self._early = self._early[got:]
         while got < wanted:
-            got += self._receive(view[got:wanted])
+            count = self._receive(view[got:wanted])
+            if not count:
+                raise ClientGone("The connection ended inside the body.")
+            got += count
         self._left -= got
         if not self._left:
             self.done, self.rest = True, bytes(self._early)
@@ -121,7 +124,7 @@ class Body:
     def _read_framed(self, view: memoryview) -> int:
         assert self._framing is not None
         scratch = memoryview(bytearray(64 * 1024))
-        got = 0
+        got, ended = 0, False
         while got < len(view) and not self.done:
             if self._early:
                 count = min(len(view) - got, len(self._early))
@@ -132,9 +135,12 @@ class Body:
             try:
                 event = self._framing.next_event()
             except h11.RemoteProtocolError as error:
+                if ended:
+                    raise ClientGone("The connection ended inside the body.") from error
                 raise BadRequest(f"The body's chunks are malformed: {error}.") from error
             if event is h11.NEED_DATA:
                 count = self._receive(scratch)
+                ended = not count  # which is how an answer without a length ends
                 self._framing.receive_data(bytes(scratch[:count]))
             elif isinstance(event, h11.Data):
                 self._early = memoryview(bytes(event.data))
@@ -145,6 +151,7 @@ class Body:
         return got
 
     def _receive(self, view: memoryview) -> int:
+        """Bytes from the socket; 0 when the other side has ended the connection."""
         while True:
             try:
                 count = self._socket.recv_into(view)
@@ -153,8 +160,6 @@ class Body:
                 continue
             except OSError as error:
                 raise ClientGone("The connection broke inside the body.") from error
-            if not count:
-                raise ClientGone("The connection ended inside the body.")
             self._window_bytes += count
             return count
 

@@ -87,6 +87,31 @@ async def test_download_with_a_limit(url: str, kit: Kit, tmp_path: Path) -> None
     assert os.listdir(tmp_path / "out") == []
 
 
+async def test_endless_download(kit: Kit, serve: Serve, tmp_path: Path) -> None:
+    """An answer without a length is cut off at the limit."""
+
+    async def flood(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(10_000):
+            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+
+    with pytest.raises(TooLarge):
+        await kit.http.download(f"{await serve(flood)}/x", tmp_path, limit=3_000_000)
+    assert os.listdir(tmp_path) == []
+
+
+async def test_upload_that_is_refused_at_once(url: str, kit: Kit, tmp_path: Path) -> None:
+    """The answer is heard although the file has not been sent to its end."""
+    with open(tmp_path / "huge", "wb") as huge:
+        huge.truncate(300 * 1024 * 1024)
+    answer = await kit.http.upload("PUT", f"{url}/files/x", tmp_path / "huge")
+    assert answer.status == 413
+
+
 async def test_download_of_what_is_not_there(url: str, kit: Kit, tmp_path: Path) -> None:
     """The status and the answer's own words are in the error."""
     with pytest.raises(BadAnswer, match=r"404.*no such file") as told:
