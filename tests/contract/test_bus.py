@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,33 +28,6 @@ from appliance.kernel.bus.remote import RemoteBus
 PATIENCE = 10.0  # seconds until a test gives up on something that should happen soon
 
 Pair = tuple[LocalBus | RemoteBus, LocalBus | RemoteBus]  # connected to each other
-
-
-@pytest.fixture(scope="module")
-def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real NATS server on a free port."""
-    server = shutil.which("nats-server")
-    if server is None:
-        pytest.skip("nats-server is not installed")
-    folder = tmp_path_factory.mktemp("nats")
-    options = ["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", str(folder)]
-    with subprocess.Popen([server, *options], stderr=subprocess.DEVNULL) as process:
-        try:
-            yield _address(folder)
-        finally:
-            process.kill()
-
-
-def _address(folder: Path) -> str:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        for ports in folder.glob("*.ports"):
-            try:
-                return str(json.loads(ports.read_text())["nats"][0])
-            except ValueError:
-                pass  # only half written
-        time.sleep(0.01)
-    raise TimeoutError("nats-server wrote no ports file")
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ CONNECT_TIMEOUT = 5.0  # seconds until the first connection is given up
 RECONNECT_WAIT = 0.2  # seconds between attempts to come back; there is no last attempt
 PING_INTERVAL = 5  # seconds; a server that hangs is noticed when three are unanswered
 PENDING_SIZE = 16 * 1024 * 1024  # bytes that nats-py keeps for the server during an outage
-CLOSE_TIMEOUT = 3.0  # seconds to send the rest when closing, and again to receive the rest
+CLOSE_TIMEOUT = 2.0  # seconds to send the rest when closing, to receive the rest, and to hang up
 FLUSH_TIMEOUT = 600  # seconds; see `NatsConnection._round_trip`
 
 
@@ -98,6 +98,7 @@ class NatsConnection:
         self._probes: list[Probe] = []
         self._probes_wanted = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._bug: BaseException | None = None  # what ended one of them
 
     @property
     def max_payload(self) -> int:
@@ -126,83 +127,104 @@ class NatsConnection:
             runner.run(self._run())
 
     async def _run(self) -> None:
-        link = self._link
         try:
-            await self._open()
-            if self._closing.is_set():
+            if not await self._open():
                 return  # whoever opened the bus was cancelled meanwhile
-            link.ready()
+            self._link.ready()
             carrier = self._start(self._carry())
-            prober = self._start(self._answer_probes())
-            closing = self._start(self._closing_asked())
-            await asyncio.wait({carrier, prober, closing}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({carrier}, timeout=CLOSE_TIMEOUT if closing.done() else 0)
-            for task in (carrier, prober):
-                if task.done():
-                    task.result()  # a bug shows here
+            self._start(self._answer_probes())
+            await self._closing.wait()
+            await asyncio.wait({carrier}, timeout=0 if self._bug else CLOSE_TIMEOUT)
         finally:
             self._closing.set()
             await self._shut()
+        if self._bug is not None:
+            raise self._bug
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
 
-    async def _closing_asked(self) -> None:
-        await self._closing.wait()
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._bug = task.exception()
+            self._closing.set()
 
     # Connecting.
 
-    async def _open(self) -> None:
-        """Connect for the first time, or give up with a sentence."""
-        connecting = self._start(self._connect())
-        closing = self._start(self._closing_asked())
+    async def _open(self) -> bool:
+        """Connect for the first time, or give up with a sentence; False when closed meanwhile."""
+        from nats.errors import Error
+
+        connecting = asyncio.ensure_future(self._connect())
+        closing = asyncio.ensure_future(self._closing.wait())
         await asyncio.wait(
             {connecting, closing}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
         )
-        if self._closing.is_set():
-            return
-        if not connecting.done() or connecting.exception() is not None:
-            reason = self._why
-            if connecting.done():
-                reason = str(connecting.exception())
+        given_up = not connecting.done()
+        closing.cancel()
+        connecting.cancel()
+        try:
+            await connecting
+        except asyncio.CancelledError:
+            if self._closing.is_set():
+                return False
+        except (Error, OSError) as error:
+            self._why = str(error)
+            given_up = True
+        if given_up:
             hosts = ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in self._urls)
             raise BusClosed(
-                f"No NATS server took us at {hosts}{f' ({reason})' if reason else ''}.",
+                f"No NATS server took us at {hosts}{f' ({self._why})' if self._why else ''}.",
                 hint="Is it running, and are the address and the password right?",
             )
         assert self._client is not None
         self.inbox = self._client.new_inbox() + "."
         await self._subscribe(Subscribe(INBOXES, self.inbox + "*", ""))
+        return True
 
     async def _connect(self) -> None:
+        """Connect a new client, however long it takes."""
         from nats.aio.client import Client
 
-        client = self._client = Client()
-        await client.connect(
-            servers=self._urls,
-            name=self._name,
-            error_cb=self._on_error,
-            disconnected_cb=self._on_disconnected,
-            reconnected_cb=self._on_reconnected,
-            closed_cb=self._on_closed,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type] # any number will do
-            ping_interval=PING_INTERVAL,
-            pending_size=PENDING_SIZE,
-            drain_timeout=int(CLOSE_TIMEOUT),
-        )
+        client = Client()
+        try:
+            await client.connect(
+                servers=self._urls,
+                name=self._name,
+                error_cb=self._on_error,
+                disconnected_cb=self._on_disconnected,
+                reconnected_cb=self._on_reconnected,
+                closed_cb=self._on_closed,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type] # any number will do
+                ping_interval=PING_INTERVAL,
+                pending_size=PENDING_SIZE,
+            )
+        except asyncio.CancelledError:
+            await client.close()
+            raise
+        self._client = client
 
     async def _connect_again(self) -> None:
-        """Take over from a client that the server has shut out."""
+        """Take over from a client that the server has shut out.
+
+        Until then the old one stays: what is published goes nowhere and is counted,
+        what is subscribed is noted.
+        """
+        from nats.errors import Error
+
         await asyncio.sleep(RECONNECT_WAIT)
         await self._connect()
         self._live.clear()
-        for wanted in list(self._wanted.values()):
-            await self._subscribe(wanted)
-        await self._on_reconnected()
+        with suppress(Error):  # closed again: the next one takes over
+            for job in list(self._wanted.values()):
+                if job.number in self._wanted:
+                    await self._subscribe(job)
+            await self._on_reconnected()
 
     async def _on_error(self, error: Exception) -> None:
         self._why = str(error)
@@ -269,7 +291,11 @@ class NatsConnection:
             )
             arrived(Arrival(number, message.subject, message.reply, data, headers, nobody))
 
-        self._live[number] = await self._client.subscribe(job.pattern, job.queue, cb=receive)
+        subscription = await self._client.subscribe(job.pattern, job.queue, cb=receive)
+        if number in self._wanted:
+            self._live[number] = subscription
+        else:  # given up meanwhile
+            await subscription.unsubscribe()
 
     # Flushing and closing.
 
@@ -307,16 +333,29 @@ class NatsConnection:
         return pong.done() and not pong.cancelled() and pong.exception() is None
 
     async def _shut(self) -> None:
-        """Receive what is under way, then close; each within `CLOSE_TIMEOUT`."""
-        from nats.errors import Error
+        """Receive what is under way, then close; each within `CLOSE_TIMEOUT`.
 
+        Not by nats-py's own ``drain()``: with a server that hangs, it takes 10 s more
+        after it was cancelled.
+        """
         for task in self._tasks:
             task.cancel()
         client = self._client
         if client is None:
             return
-        with suppress(Error, OSError, asyncio.TimeoutError):
-            await asyncio.wait_for(client.drain(), CLOSE_TIMEOUT)
-        # Closing waits for what is still to be sent: for ever, when the server hangs.
-        with suppress(Error, OSError, asyncio.TimeoutError):
-            await asyncio.wait_for(client.close(), CLOSE_TIMEOUT)
+        if client.is_connected:
+            live = self._live.values()
+            await _within(*(subscription.drain() for subscription in live))  # type: ignore[no-untyped-call]
+        if not await _within(client.close()):
+            # What is still to be sent keeps the socket open, and there is no public way to it.
+            writer = getattr(getattr(client, "_transport", None), "_io_writer", None)
+            if writer is not None:
+                writer.transport.abort()
+                await asyncio.sleep(0)
+
+
+async def _within(*work: Coroutine[Any, Any, None]) -> bool:
+    """Do *work* side by side; whether it was done within `CLOSE_TIMEOUT`. Errors are no news."""
+    task = asyncio.ensure_future(asyncio.gather(*work, return_exceptions=True))
+    await asyncio.wait({task}, timeout=CLOSE_TIMEOUT)
+    return task.done() or not task.cancel()

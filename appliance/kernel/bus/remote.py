@@ -55,6 +55,11 @@ class RemoteBus:
         """Bytes of headers and data that one message may have."""
         return self._link.max_payload
 
+    @property
+    def lost(self) -> int:
+        """Messages that this process dropped: an outage was too long, or a thread too slow."""
+        return self._link.lost
+
     def publish(
         self,
         subject: str,

@@ -140,7 +140,8 @@ class ThreadLink:
         """
         self._to_bus, self._finish_bus = deliver, finish
         self._trio = trio.lowlevel.current_trio_token()
-        threading.Thread(target=self._run, name="bus", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
+        self._thread.start()
         await self._up.wait()
         self.check()
 
@@ -182,6 +183,7 @@ class ThreadLink:
     async def ended(self) -> None:
         """Wait until the thread has ended."""
         await self._over.wait()
+        self._thread.join()  # it said so with its last breath
 
     def check(self) -> None:
         """Let what ended the thread show in this one."""
