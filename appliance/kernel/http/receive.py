@@ -8,6 +8,7 @@ least four times a second and after every megabyte.
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import os
 import select
@@ -195,7 +196,7 @@ class FileSink:
         self._sha256 = hashlib.sha256()
         try:
             if fsync and length:
-                os.posix_fallocate(self._fd, 0, length)
+                _reserve(self._fd, length)
         except BaseException:
             self.discard()
             raise
@@ -231,6 +232,17 @@ class FileSink:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _reserve(fd: int, length: int) -> None:
+    """Take the room on the disk now: a full one is told at once, and writing is quicker."""
+    if not hasattr(os, "posix_fallocate"):
+        return  # only a help
+    try:
+        os.posix_fallocate(fd, 0, length)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
 
 
 def spool(body: Body, folder: Path, *, limit: int, fsync: bool) -> Spooled:

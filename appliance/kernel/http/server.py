@@ -85,7 +85,7 @@ async def serve_http(
     ``started()`` gets ``http://HOST:PORT`` when connections are accepted.
 
     Args:
-      app: An ASGI application; None answers 404 to what no blob route takes.
+      app: An ASGI application; None answers 404 (or 405) to what no blob route takes.
       bind: ``host:port`` (port 0 takes a free one) or ``fd://N``; see `sockets.listen`.
       grace: Seconds that requests in flight are given at the end.
 
@@ -93,7 +93,8 @@ async def serve_http(
       PortTaken: somebody else listens there.
     """
     sockets = listen(bind)
-    server = Server(app or nothing_here(present_error), kit, Routes(blobs), present_error)
+    routes = Routes(blobs)
+    server = Server(app or nothing_here(routes, present_error), kit, routes, present_error)
     listeners = [
         CappedListener(trio.SocketListener(trio.socket.from_stdlib_socket(opened)))
         for opened in sockets
@@ -722,7 +723,7 @@ async def _guarded(blob: Blob, exchange: Exchange, kit: Kit, present_error: Pres
         await exchange.reply(status, body, headers=headers)
 
 
-def nothing_here(present_error: PresentError) -> ASGIApp:
+def nothing_here(routes: Routes, present_error: PresentError) -> ASGIApp:
     """An application that has nothing, for servers of blobs alone."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -734,8 +735,14 @@ def nothing_here(present_error: PresentError) -> ASGIApp:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        status, headers, body = present_error(for_status(404, "There is nothing at this path."))
+        error = for_status(404, "There is nothing at this path.")
+        allowed = routes.methods(scope["raw_path"])
+        if allowed:
+            error = for_status(405, "This path does not have that method.")
+        status, headers, body = present_error(error)
         named = headers | {"Content-Length": str(len(body))}
+        if allowed:
+            named["Allow"] = ", ".join(allowed)
         encoded = [(name.lower().encode(), value.encode()) for name, value in named.items()]
         await send({"type": "http.response.start", "status": status, "headers": encoded})
         await send({"type": "http.response.body", "body": body})

@@ -308,7 +308,29 @@ async def test_cancellation_ends_a_receiving_thread(
 
 
 async def test_unknown_path_without_an_app(serve: Serve, connect: Connect) -> None:
-    """A server of blobs alone answers 404 in JSON."""
-    raw = await connect(await serve())
+    """A server of blobs alone answers 404 in JSON, and 405 where another method would do."""
+
+    async def put(exchange: Exchange) -> None: ...
+
+    raw = await connect(await serve(blobs=[Blob("PUT", "/known", put)]))
     await raw.send(GET)
     assert (await raw.until(b"}")).startswith(b"HTTP/1.1 404")
+    await raw.send(GET.replace(b" / ", b" /known "))
+    answer = await raw.until(b"}")
+    assert answer.startswith(b"HTTP/1.1 405")
+    assert b"\r\nallow: PUT\r\n" in answer
+
+
+async def test_connections_above_the_cap_wait(serve: Serve, connect: Connect) -> None:
+    """They are served when one of the others ends; descriptors are left for files."""
+    server_module._slots.set(trio.Semaphore(1))
+    url = await serve(hello)
+    first, second = await connect(url), await connect(url)
+    await first.send(GET)
+    await first.until(b"\r\n\r\n/")
+    await second.send(GET)
+    with trio.move_on_after(0.1) as patience:
+        await second.stream.receive_some()
+    assert patience.cancelled_caught
+    await trio.aclose_forcefully(first.stream)
+    await second.until(b"\r\n\r\n/")
