@@ -21,7 +21,8 @@ from appliance.dea.messages import (
     Update,
 )
 from appliance.health_manager.messages import HealthManagerStart
-from appliance.kernel.kit import Inbox, Received
+from appliance.kernel.bus import Subscription
+from appliance.kernel.kit import Received
 from appliance.router.messages import RouterStart
 
 
@@ -32,35 +33,50 @@ class Signal:
     subject: ClassVar[str] = ""
 
 
+Handler = Callable[[Received[Any]], None]
+
+
 class Ears:
-    """The subscriptions of one DEA. No handler waits, so messages take effect in their order."""
+    """The subscriptions of one DEA. No handler waits, so orders take effect as they were given."""
 
     def __init__(self, dea: Dea) -> None:
         self._dea = dea
         self._kit = dea.shared.kit
+        self._handlers: dict[str, tuple[type[Any], Handler]] = {
+            f"dea.{dea.id}.start": (Start, lambda order: dea.start(order.body)),
+            Stop.subject: (Stop, lambda order: dea.stop(order.body)),
+            Update.subject: (Update, self._update),
+            Discover.subject: (Discover, self._discover),
+            Status.subject: (Status, self._status),
+            FindDroplet.subject: (FindDroplet, self._find),
+            DropletStatus.subject: (DropletStatus, self._stats),
+            Locate.subject: (Signal, lambda _: dea.advertise()),
+            RouterStart.subject: (Signal, lambda _: dea.register_all()),
+            HealthManagerStart.subject: (Signal, lambda _: dea.heartbeat()),
+        }
 
     async def listen(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Hear everything until cancelled; ``started()`` when nothing is missed any more."""
-        dea = self._dea
-        subscriptions: list[tuple[type[Any], str, Callable[[Received[Any]], None]]] = [
-            (Start, f"dea.{dea.id}.start", lambda order: dea.start(order.body)),
-            (Stop, Stop.subject, lambda order: dea.stop(order.body)),
-            (Update, Update.subject, self._update),
-            (Discover, Discover.subject, self._discover),
-            (Status, Status.subject, self._status),
-            (FindDroplet, FindDroplet.subject, self._find),
-            (DropletStatus, DropletStatus.subject, self._stats),
-            (Signal, Locate.subject, lambda _: dea.advertise()),
-            (Signal, RouterStart.subject, lambda _: dea.register_all()),
-            (Signal, HealthManagerStart.subject, lambda _: dea.heartbeat()),
-        ]
+        # One subscription for all orders: a stop must not overtake the start before it. What
+        # DEAs say themselves comes along, and is passed over.
+        subjects = (
+            "dea.>", DropletStatus.subject, RouterStart.subject, HealthManagerStart.subject,
+        )  # fmt: skip
         async with AsyncExitStack() as stack, trio.open_nursery() as hearing:
-            for kind, subject, handle in subscriptions:
-                inbox = await stack.enter_async_context(self._kit.subscribe(kind, subject=subject))
-                hearing.start_soon(_hear, inbox, handle)
+            for subject in subjects:
+                heard = await stack.enter_async_context(self._kit.bus.subscribe(subject))
+                hearing.start_soon(self._hear, heard)
             task_status.started()
+
+    async def _hear(self, heard: Subscription) -> None:
+        async for message in heard:
+            if known := self._handlers.get(message.subject):
+                kind, handle = known
+                received = self._kit.receive(message, kind)
+                if received is not None:
+                    handle(received)
 
     def _update(self, order: Received[Update]) -> None:
         self._dea.update(str(order.body.droplet), order.body.uris)
@@ -86,8 +102,3 @@ class Ears:
     def _stats(self, question: Received[DropletStatus]) -> None:
         for stats in self._dea.all_stats():
             self._kit.respond(question, stats)
-
-
-async def _hear(inbox: Inbox[Any], handle: Callable[[Received[Any]], None]) -> None:
-    async for message in inbox:
-        handle(message)

@@ -197,7 +197,8 @@ class Life:
         journal = self.shared.journal
         journal.note(self.instance, f"{journal.cell} stopping instance {self.instance.id}")
         self.watcher.ending(self.instance)
-        ask_to_end(child)
+        # On the thread that collects children: the pid is nobody else's meanwhile.
+        await self.shared.kit.spawner.call(partial(ask_to_end, child))
         await trio.sleep(self.shared.config.stop_timeout)
         child.kill()
 

@@ -7,33 +7,48 @@ from collections.abc import Mapping
 from contextlib import suppress
 from signal import SIGTERM
 
+from appliance.kernel.process.kill import program_in
 from appliance.kernel.process.spawner import Child
 from appliance.kernel.process.usage import Process, process_table, tree
 
 SHELLS = frozenset(("startup", "bash", "sh", "dash"))
-WRAPPERS = frozenset(("bwrap", "setpriv", "prlimit"))
 
 
 def ask_to_end(child: Child) -> None:
-    """Send SIGTERM to the programs below *child*, but not to the shells that wait for them.
+    """Send SIGTERM to the program of *child*, or past the shell that waits for it.
 
-    A startup script is a shell that waits for the app. It would die of the signal at once,
-    and its sandbox with it, before the app could finish what it is doing.
+    A startup script of 2012 is a shell that waits for the app. It would die of the signal at
+    once, and its sandbox with it, before the app could finish what it is doing. Ours catch
+    the signal and pass it on.
     """
     if child.returncode is not None:
         return
-    for pid in to_be_asked(child.pid, process_table()):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, SIGTERM)
+    first = program_in(child.pid)
+    waited_for = below(first, process_table())
+    if waited_for and not catches(first, SIGTERM):
+        for pid in waited_for:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, SIGTERM)
+    else:
+        child.send_signal(SIGTERM)
 
 
-def to_be_asked(root: int, table: Mapping[int, Process]) -> list[int]:
-    """The pids in the tree of *root* that get the signal."""
-    members = [process for process in tree(root, table) if process.state != "Z"]
-    parents = {process.parent for process in members}
-    asked = [
+def below(first: int, table: Mapping[int, Process]) -> list[int]:
+    """The pids of what runs below *first*, if that is a shell; else none."""
+    if first not in table or table[first].name not in SHELLS:
+        return []
+    return [
         process.pid
-        for process in members
-        if process.name not in WRAPPERS and not (process.name in SHELLS and process.pid in parents)
+        for process in tree(first, table)
+        if process.pid != first and process.state != "Z"
     ]
-    return asked or [root]  # nothing runs inside yet: then the sandbox itself
+
+
+def catches(pid: int, signal: int) -> bool:
+    """Whether the process *pid* has a handler of its own for *signal*."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
+            caught = next((line for line in status if line.startswith("SigCgt:")), "SigCgt: 0")
+    except OSError:
+        return False
+    return bool(int(caught.split()[1], 16) >> (signal - 1) & 1)

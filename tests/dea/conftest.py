@@ -51,7 +51,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(f"{self.path} on {os.environ['PORT']}".encode())
     def log_message(self, *rest): pass
 print("listening", flush=True)
-http.server.HTTPServer((os.environ["VCAP_APP_HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+place = os.environ["VCAP_APP_HOST"], int(os.environ["PORT"])
+http.server.HTTPServer(place, Handler).serve_forever()
 """
 
 
@@ -79,12 +80,14 @@ def pack(files: dict[str, str | bytes]) -> Droplet:
 
 def app(code: str, command: str = "python3 main.py", **more: str) -> Droplet:
     """A droplet in the layout of our stager, whose app is one Python file."""
-    files: dict[str, str | bytes] = {
-        "app/main.py": code,
-        "startup": STARTUP.replace("@RUN@", command),
-        "staging_info.yml": json.dumps({"start_command": command}),
-    }
-    return pack(files | more)
+    return pack(
+        {
+            "app/main.py": code,
+            "startup": STARTUP.replace("@RUN@", command),
+            "staging_info.yml": json.dumps({"start_command": command}),
+            **more,
+        }
+    )
 
 
 @dataclass
