@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: up test venv check lint types tests bench soak demo lock clean
+.PHONY: up test venv check lint types tests bench soak demo docs lock clean
 
 up: $(READY)          ## start the appliance and print where everything is
 	$(BIN)/appliance up
@@ -44,6 +44,9 @@ $(READY): requirements.txt pyproject.toml
 	# Uncompiled modules would quadruple the time of the first start.
 	$(BIN)/python -m compileall -q appliance fake_controller
 	@touch $@
+
+docs: $(READY)        ## write docs/reference from the code
+	$(BIN)/python docs/reference.py
 
 lock: $(READY)        ## renew requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \

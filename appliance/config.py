@@ -26,23 +26,27 @@ def _one_of(key: str, value: str, *allowed: str) -> None:
         raise ConfigError(key, value, f"must be one of {', '.join(allowed)}")
 
 
+def _runtimes() -> dict[str, str]:
+    return {"python3": "python3", "ruby": "ruby"}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ControllerConfig:
     """The fake controller: CAPI v3, UAA, log-cache front, staging endpoints of 2012."""
 
-    bind: str = "127.0.0.1:7700"
+    bind: str = "127.0.0.1:7700"  # address and port; port 0 takes a free one
     external_url: str = ""  # what clients are told; "" for the address it listens on
     root: Path | None = None  # None: in memory, and a private temporary folder for bits
     archivers: tuple[str, ...] = ()  # base URLs with credentials; the first one stores
-    user: str = "admin"
-    password: str = "admin"
-    org: str = "dev"
-    space: str = "dev"
-    app_domain: str = "apps.localhost"
+    user: str = "admin"  # who may log in from the start
+    password: str = "admin"  # of that user; the documented default of a local tool
+    org: str = "dev"  # exists from the start
+    space: str = "dev"  # exists from the start, in that organization
+    app_domain: str = "apps.localhost"  # shared; apps are NAME.apps.localhost
     app_port: int = 7780  # where the router listens, for the URLs that people are shown
-    staging_user: str = "staging"
+    staging_user: str = "staging"  # the stagers' login for packages and droplets
     staging_password: str = ""  # "" makes one at start
-    bulk_user: str = "bulk"
+    bulk_user: str = "bulk"  # the health manager's login for /bulk/apps
     bulk_password: str = ""  # "" makes one at start
     registry_password: str = ""  # of UAA client "registry"; "" makes one at start
     staging_timeout: float = 15 * MINUTES  # seconds, as cf's own
@@ -72,7 +76,7 @@ class StagerConfig:
 
     root: Path | None = None  # workspaces; None: a private temporary folder
     queues: tuple[str, ...] = ("staging",)  # each is subject and queue group
-    max_active_tasks: int = 2
+    max_active_tasks: int = 2  # stagings side by side in one stager
     max_waiting_tasks: int = 100  # above it the answer is an error at once
     max_staging_duration: float = 15 * MINUTES  # seconds
     max_package: int = 1 * GIB  # bytes, downloaded
@@ -88,14 +92,14 @@ class StagerConfig:
 class PackageCacheConfig:
     """The package cache. ``[package_cache.runtimes]`` names interpreters to build for."""
 
-    bind: str = "127.0.0.1:7770"
+    bind: str = "127.0.0.1:7770"  # address and port
     root: Path | None = None  # None: a private temporary folder
-    purge_on_startup: bool = False
+    purge_on_startup: bool = False  # begin with an empty cache
     offline: bool = False  # never ask an upstream index
     resolution_fresh: float = 10 * MINUTES  # seconds before pins are looked up again
     build_timeout: float = 5 * MINUTES  # seconds
     max_package: int = 1 * GIB  # bytes
-    runtimes: dict[str, str] = field(default_factory=lambda: {"python3": "python3", "ruby": "ruby"})
+    runtimes: dict[str, str] = field(default_factory=_runtimes)  # name: command to build for
 
     def __post_init__(self) -> None:
         _positive("package_cache", self, "build_timeout", "max_package")
@@ -105,19 +109,21 @@ class PackageCacheConfig:
 class ArchiverConfig:
     """One droplet archiver. ``ArchiverConfig()`` alone is a working node."""
 
-    bind: str = "127.0.0.1:7760"
+    bind: str = "127.0.0.1:7760"  # address and port; the next archivers take the next ports
     root: Path | None = None  # None: in memory, and a private temporary folder for droplets
-    user: str = "archiver"
+    user: str = "archiver"  # Basic login of every request but health checks
     password: str = ""  # "" makes one at start; peers must share it
     peers: tuple[str, ...] = ()  # base URLs of all archivers; its own among them does no harm
     max_droplet: int = 1536 * MIB  # bytes
     batch: int = 32  # outbox rows sent side by side
-    retry_first: float = 0.2 * SECONDS
-    retry_most: float = 60 * SECONDS
+    retry_first: float = 0.2 * SECONDS  # before a copy is tried again; doubled each time
+    retry_most: float = 60 * SECONDS  # the longest wait between two tries
     reconcile_every: float = 45 * SECONDS  # compare holdings with each peer; 0 never does
+    scrub_every: float = 360 * MINUTES  # read every droplet and check its digest; 0 never does
+    scrub_rate: float = 16 * MIB  # bytes per second that scrubbing reads at most
 
     def __post_init__(self) -> None:
-        _positive("archiver", self, "max_droplet", "batch")
+        _positive("archiver", self, "max_droplet", "batch", "scrub_rate")
         if not 0 < self.retry_first <= self.retry_most:
             rule = f"must be above 0 s and at most retry_most ({self.retry_most} s)"
             raise ConfigError("archiver.retry_first", self.retry_first, rule)
@@ -131,9 +137,9 @@ class DeaConfig:
     root: Path | None = None  # instances and droplet cache; None: a private temporary folder
     host: str = "127.0.0.1"  # the address it gives to the router
     max_memory: int = 4096  # MB, to hand out
-    max_instances: int = 1024
-    heartbeat: float = 10 * SECONDS
-    advertise: float = 5 * SECONDS
+    max_instances: int = 1024  # on this DEA, of all apps
+    heartbeat: float = 10 * SECONDS  # between two heartbeats
+    advertise: float = 5 * SECONDS  # between two advertisements
     register: float = 20 * SECONDS  # routes are announced again this often
     start_timeout: float = 60 * SECONDS  # for an instance to listen, unless its app says other
     stop_timeout: float = 10 * SECONDS  # between SIGTERM and SIGKILL
@@ -163,7 +169,7 @@ class HealthManagerConfig:
     grace: float = 3 * SECONDS  # an instance may be missing this long before it is ordered
     dea_timeout: float = 25 * SECONDS  # a DEA without heartbeats is lost
     restart_first: float = 1 * SECONDS  # delay after a crash, doubled each time
-    restart_most: float = 5 * MINUTES
+    restart_most: float = 5 * MINUTES  # the longest delay before a crashed instance starts again
     flapping_after: int = 5  # crashes in a row
 
     def __post_init__(self) -> None:
@@ -174,12 +180,12 @@ class HealthManagerConfig:
 class RouterConfig:
     """The router."""
 
-    bind: str = "127.0.0.1:7780"
+    bind: str = "127.0.0.1:7780"  # address and port; ::1 as well when this is 127.0.0.1
     status_bind: str = "127.0.0.1:0"  # its /varz, /healthz and /routes
     stale_after: float = 120 * SECONDS  # a route that is not announced again goes
     head_timeout: float = 10 * SECONDS  # to receive a whole request head
     app_timeout: float = 15 * MINUTES  # for an app to begin its answer
-    connect_timeout: float = 5 * SECONDS
+    connect_timeout: float = 5 * SECONDS  # to open a connection to an instance
     idle_timeout: float = 75 * SECONDS  # of a kept-alive client connection
 
     def __post_init__(self) -> None:
@@ -190,7 +196,7 @@ class RouterConfig:
 class RegistryConfig:
     """The registry: droplets as OCI images, read only."""
 
-    bind: str = "127.0.0.1:7750"
+    bind: str = "127.0.0.1:7750"  # address and port
     root: Path | None = None  # converted layers; None: a private temporary folder
     controller: str = ""  # base URL
     client_secret: str = ""  # of UAA client "registry"
@@ -217,9 +223,9 @@ class Config:
     bus: str = "local"  # or nats://host:port[,nats://…]
     sandbox: str = "auto"  # auto, require (refuse to run without isolation), off
     trace_events: int = 20_000  # kept for `appliance trace`
-    stagers: int = 1
-    archivers: int = 2
-    deas: int = 1
+    stagers: int = 1  # how many; they share the queue
+    archivers: int = 2  # how many; each has a copy of every droplet
+    deas: int = 1  # how many; the controller asks which one has room
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     stager: StagerConfig = field(default_factory=StagerConfig)
     package_cache: PackageCacheConfig = field(default_factory=PackageCacheConfig)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
 from quart import Response
 from quart_trio import QuartTrio
 
@@ -31,6 +34,18 @@ RESOURCES = (
     info, uaa, tenants, apps, processes, packages, droplets, builds, routes, log_cache, legacy,
     appliance,
 )  # fmt: skip
+
+
+def served(resource: ModuleType) -> list[tuple[str, str]]:
+    """Method and path of everything that *resource* serves; for documents and tests."""
+    app = QuartTrio(__name__, static_folder=None, template_folder=None)
+    nothing: Any = SimpleNamespace(config=None)
+    api = Api(app, nothing, nothing, nothing)
+    resource.routes(api)
+    found = [rule.endpoint.split(" ", 1) for rule in app.url_map.iter_rules()]
+    if hasattr(resource, "blobs"):
+        found += [[blob.method, blob.path] for blob in resource.blobs(api)]
+    return sorted((method, path) for method, path in found)
 
 
 def make_routes(cc: Controller, runner: Runner, deployer: Deployer) -> tuple[QuartTrio, list[Blob]]:
