@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up", "Start the appliance, and run it until Ctrl-C."),
     "push": ("push", "Push the app in PATH, stage it, start it, and wait until it answers."),
     "apps": ("apps", "List the apps of the space."),
-    "app": ("app", "Show one app: its routes, its droplet and its instances."),
+    "app": ("apps", "Show one app: its routes, its droplet and its instances."),
     "logs": ("logs", "Show the recent log of an app, and follow it with -f."),
     "scale": ("scale", "Change the number of instances, memory or disk of an app."),
     "start": ("lifecycle", "Start an app."),
@@ -114,7 +114,7 @@ def cli(ctx: click.Context, api: str, org: str, space: str, color: str) -> None:
     """A small Cloud Foundry in one process.
 
     `appliance up` starts it; `appliance push NAME` pushes the app in the current folder.
-    The real `cf` can be used as well.
+   
     """
     if color == "never":
         os.environ["NO_COLOR"] = "1"
