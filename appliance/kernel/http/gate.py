@@ -44,6 +44,8 @@ def find_head(buffer: bytes | bytearray) -> int | Refusal | None:
     end = buffer.find(b"\r\n\r\n", 0, MAX_HEAD + 4)
     if end >= 0:
         return end + 4
+    if buffer[:2] == b"\x16\x03":  # a TLS ClientHello; container tools try that first
+        return Refusal(400, "This port speaks plain HTTP, not TLS.")
     if len(buffer) > MAX_HEAD:
         return Refusal(431, f"The request head is above {MAX_HEAD} bytes.")
     if _BARE_LF.search(buffer):

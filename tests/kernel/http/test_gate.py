@@ -119,6 +119,9 @@ def test_head_without_end_is_refused_as_soon_as_it_is_hopeless() -> None:
     early = find_head(b"GET / HTTP/1.1\nHost: a\n\n")
     assert isinstance(early, Refusal)
     assert early.status == 400
+    tls = find_head(b"\x16\x03\x01\x02\x00\x01\n")
+    assert isinstance(tls, Refusal)
+    assert "TLS" in tls.reason
     late = find_head(GET + b"X: " + b"a" * MAX_HEAD)
     assert isinstance(late, Refusal)
     assert late.status == 431
