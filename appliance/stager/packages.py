@@ -47,17 +47,7 @@ class PackageSource:
             pins = await self._resolve(requirements)
             noun = "package" if len(pins) == 1 else "packages"
             self._log.info(f"Installing {len(pins)} {noun} from the package cache")
-            room = trio.CapacityLimiter(SIDE_BY_SIDE)
-
-            async def bring(pin: dict[str, str]) -> None:
-                async with room:
-                    archive = await self._fetch(pin, scratch)
-                    folder = scratch / pin["key"].removesuffix(".tgz")
-                    await trio.to_thread.run_sync(_unpack, archive, folder, limiter=limiter)
-
-            async with trio.open_nursery(strict_exception_groups=False) as fetching:
-                for pin in pins:
-                    fetching.start_soon(bring, pin)
+            await self._bring_all(pins, scratch, limiter)
         except PackagesUnavailable:
             raise
         except ApplianceError as error:
@@ -66,6 +56,29 @@ class PackageSource:
         await trio.to_thread.run_sync(_merge_all, folders, into, limiter=limiter)
         for pin in pins:
             self._log.info(f"  {pin['name']} {pin['version']}")
+
+    async def _bring_all(
+        self, pins: list[dict[str, str]], scratch: Path, limiter: trio.CapacityLimiter
+    ) -> None:
+        """Fetch and unpack every package into a folder of its own; the first error ends it."""
+        room = trio.CapacityLimiter(SIDE_BY_SIDE)
+        failed: list[ApplianceError] = []
+
+        async def bring(pin: dict[str, str]) -> None:
+            async with room:
+                try:
+                    archive = await self._fetch(pin, scratch)
+                    folder = scratch / pin["key"].removesuffix(".tgz")
+                    await trio.to_thread.run_sync(_unpack, archive, folder, limiter=limiter)
+                except ApplianceError as error:
+                    failed.append(error)
+                    fetching.cancel_scope.cancel()
+
+        async with trio.open_nursery() as fetching:
+            for pin in pins:
+                fetching.start_soon(bring, pin)
+        if failed:
+            raise failed[0]
 
     async def _resolve(self, requirements: str) -> list[dict[str, str]]:
         answer = await self._http.request(

@@ -32,14 +32,14 @@ cd app
 # The app gets a process group of its own, so that a signal for this script, or for its
 # whole group, reaches the app exactly once: through the trap.
 set -m
+trap '[ -n "$STARTED" ] || exit 143; kill -TERM -- -$STARTED 2> /dev/null' TERM
+trap '[ -n "$STARTED" ] || exit 130; kill -INT -- -$STARTED 2> /dev/null' INT
 if [ -n "$VCAP_START_COMMAND" ]; then
   bash -c "$VCAP_START_COMMAND" &
 else
   {command} &
 fi
 STARTED=$!
-trap 'kill -TERM -- -$STARTED 2> /dev/null' TERM
-trap 'kill -INT -- -$STARTED 2> /dev/null' INT
 echo "$STARTED" >> ../run.pid
 wait -f $STARTED 2> /dev/null
 STATUS=$?

@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -81,7 +81,7 @@ class Bench:
     asked: trio.Event = field(default_factory=trio.Event)  # a download has begun
     downloads: int = 0
 
-    def push(self, files: dict[str, str | bytes] | Path) -> None:
+    def push(self, files: Mapping[str, str | bytes] | Mapping[str, str] | Path) -> None:
         """Make *files* the app that is staged next."""
         self.package = self.folder / f"app-{self.kit.ids.hex(8)}.zip"
         with zipfile.ZipFile(self.package, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -111,7 +111,7 @@ class Bench:
         """``GET``: the package, to whoever has the credentials."""
         self.downloads += 1
         self.asked.set()
-        if self.held:
+        if self.held is not None:
             await self.held.wait()
         if "authorization" not in exchange.headers:
             await exchange.reply(401, "Who are you?")
@@ -152,9 +152,12 @@ async def running_bench(
                 partial(serve_http, None, "127.0.0.1:0", kit.named("controller"), blobs=routes)
             )
             await nursery.start(serve, config, kit)
-            yield bench
-            kit.stopping.set()
-        await http.aclose()
+            try:
+                yield bench
+            finally:
+                kit.stopping.set()
+                with trio.CancelScope(shield=True):
+                    await http.aclose()
         await bus.aclose()
 
 
