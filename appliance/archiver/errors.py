@@ -26,8 +26,9 @@ class DropletLost(Unavailable):
     code, exit_code = "droplet-lost", 37
     hint = "Try another archiver; this one fetches it from its peers."
 
-    def __init__(self, app_id: str, sha1: str) -> None:
-        super().__init__(f"The file of droplet {sha1} of app {app_id} is gone.")
+    def __init__(self, app_id: str, sha1: str, why: str = "is gone") -> None:
+        super().__init__(f"The file of droplet {sha1} of app {app_id} {why}.")
+        self.why = why
 
 
 class SameName(Conflict):

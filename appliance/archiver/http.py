@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
+from appliance.archiver.checkup import examine
+from appliance.archiver.errors import DropletLost
 from appliance.archiver.messages import DropletStored
 from appliance.archiver.plan import Holding, Key, Peer, check_name
+from appliance.archiver.scrub import note_failure, set_aside
 from appliance.archiver.store import DropletStore, Kept
-from appliance.archiver.wire import SHA256_HEADER, present, read_generation, read_sha256
+from appliance.archiver.wire import headers, present, read_generation, read_sha256
 from appliance.config import MIB, ArchiverConfig
-from appliance.kernel.errors import BadRequest, StorageFull
+from appliance.kernel.errors import ApplianceError, BadRequest, StorageFull
 from appliance.kernel.http.auth import basic_auth
 from appliance.kernel.http.blob_plane import Blob, Exchange
 from appliance.kernel.kit import Kit
 
 RESERVE = 64 * MIB  # bytes that uploads leave free on the disk
+SMALL = 1 * MIB  # bytes; what is larger is checked while it is sent, and not before
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
@@ -55,18 +58,24 @@ class Routes:
         ]
 
     async def get(self, exchange: Exchange) -> None:
-        """The droplet; Range, HEAD and If-None-Match work."""
+        """The droplet; Range, HEAD and If-None-Match work. Wrong bytes never end cleanly."""
         held = await self._store.find(_key(exchange))
-        path = self._store.path(held)
-        if not path.is_file():
-            await self._store.mark_lost(held)
-            held = await self._store.find(held.key)  # says that it is lost
-        await exchange.send_file(
-            path,
-            content_type="application/octet-stream",
-            etag=held.sha256,
-            headers={SHA256_HEADER: held.sha256},
-        )
+        try:
+            if not self._store.in_place(held):
+                raise DropletLost(*held.key)
+            small = held.size <= SMALL
+            if small and exchange.method != "HEAD":
+                await self._store.check(held)
+            await exchange.send_file(
+                self._store.path(held),
+                content_type="application/octet-stream",
+                etag=held.sha256,
+                headers=headers(held),
+                check=None if small else partial(examine, held),
+            )
+        except DropletLost as why:
+            await set_aside(self._store, held, why, self._kit)
+            raise
 
     async def post(self, exchange: Exchange) -> None:
         """200 once the droplet is on disk and owed to the peers; no peer is waited for."""
@@ -170,8 +179,8 @@ class Routes:
     def _check_room(self, exchange: Exchange) -> None:
         # Before reading, so that a droplet which cannot fit does not fill the disk first.
         length = exchange.headers.get("content-length", "0")
-        disk = os.statvfs(self._store.spool)
-        if int(length if length.isdigit() else 0) + RESERVE > disk.f_bavail * disk.f_frsize:
+        free = self._store.blobs.disk.free(self._store.spool)
+        if int(length if length.isdigit() else 0) + RESERVE > free:
             raise StorageFull("The archiver's disk has no room for this droplet.")
 
     def _guarded(self, handler: Handler) -> Handler:
@@ -181,11 +190,8 @@ class Routes:
             basic_auth(exchange.headers, self._config.user, self._password)
             try:
                 await handler(exchange)
-            except OSError as error:
-                if error.errno == errno.EIO:
-                    # What fsync refused once is gone from memory too: only a restart,
-                    # which looks at every file, can tell what is there.
-                    self._kit.health.mark(self._kit.room, "unhealthy", f"The disk failed: {error}.")
+            except (ApplianceError, OSError) as error:
+                note_failure(error, self._kit)
                 raise
 
         return guarded

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import trio
 
 from appliance.archiver.plan import Holding, Peer, differing, lacking
+from appliance.archiver.scrub import note_failure
 from appliance.archiver.store import DropletStore
 from appliance.archiver.wire import droplet_url, read_bucket, read_digests
 from appliance.config import ArchiverConfig
@@ -27,19 +28,23 @@ async def reconcile(
 ) -> None:
     """Compare at once, and then every `config.reconcile_every` seconds, for ever.
 
-    The first comparison brings a node up to date that was away, or is new.
+    The first comparison brings a node up to date that was away, or is new. When a file
+    was found lost, the next one does not wait.
     """
     while True:
+        lost = store.lost  # taken before comparing: what is lost meanwhile sets it
         try:
             fetched = await compare(store, peer, config, kit, announce)
         except (ApplianceError, OSError) as error:
+            note_failure(error, kit)
             kit.trace.event("reconciliation.failed", peer=peer.name, why=str(error))
         else:
             if fetched:
                 kit.trace.event("peer.reconciled", peer=peer.name, fetched=fetched)
         # Not all at the same moment, although they started together.
         luck = int(kit.ids.hex(8), 16) / 0xFFFFFFFF
-        await trio.sleep(config.reconcile_every * (0.75 + 0.5 * luck))
+        with trio.move_on_after(config.reconcile_every * (0.75 + 0.5 * luck)):
+            await lost.wait()
 
 
 async def compare(
@@ -78,10 +83,10 @@ async def _take(
     announce: Announce,
 ) -> bool:
     """Fetch one droplet, or repeat one deletion; False when that did not work out."""
-    if not held.stored:
-        await store.delete(held.key, generation=held.generation)
-        return False
     try:
+        if not held.stored:
+            await store.delete(held.key, generation=held.generation)
+            return False
         received = await kit.http.download(
             droplet_url(peer, held),
             store.spool,
@@ -90,6 +95,7 @@ async def _take(
         )
         kept = await store.keep(held.key, received, sha256=held.sha256, generation=held.generation)
     except (ApplianceError, OSError) as error:
+        note_failure(error, kit)
         kit.trace.event(
             "replica.unfetched", app=held.app_id, sha1=held.sha1, peer=peer.name, why=str(error)
         )

@@ -6,15 +6,20 @@ from typing import Literal
 
 import trio
 
+from appliance.archiver.errors import DropletLost
 from appliance.archiver.outbox import Owed, Postponed
-from appliance.archiver.plan import Peer, delay
+from appliance.archiver.plan import Holding, Peer, delay
+from appliance.archiver.scrub import note_failure, set_aside
 from appliance.archiver.store import DropletStore
-from appliance.archiver.wire import headers, sync_url
-from appliance.config import ArchiverConfig
+from appliance.archiver.wire import droplet_url, has, headers, sync_url
+from appliance.config import MIB, ArchiverConfig
+from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.errors import HttpFailed
 from appliance.kernel.kit import Kit, joined
 
 Outcome = Literal["sent", "refused", "down"]
+
+ASK_FIRST = 1 * MIB  # bytes; a larger droplet is sent only to a peer that says it lacks it
 
 _PEER_IS_DOWN = (401, 403, 408, 429)  # … and every 5xx: it will take the same later
 
@@ -27,6 +32,17 @@ async def replicate(store: DropletStore, peer: Peer, config: ArchiverConfig, kit
     is asked with one droplet at a time, after waits that double; a droplet that the peer
     refuses waits by itself and holds up no other.
     """
+    while True:
+        try:
+            await _work_off(store, peer, config, kit)
+        except (ApplianceError, OSError) as error:
+            # Our own disk or database; a full one has room again some time.
+            note_failure(error, kit)
+            kit.trace.event("replication.failed", peer=peer.name, why=str(error))
+            await trio.sleep(delay(4, config.retry_first, config.retry_most, _luck(kit)))
+
+
+async def _work_off(store: DropletStore, peer: Peer, config: ArchiverConfig, kit: Kit) -> None:
     down = 0  # failures in a row
     while True:
         # Taken before looking: a row that is written meanwhile sets it.
@@ -39,6 +55,7 @@ async def replicate(store: DropletStore, peer: Peer, config: ArchiverConfig, kit
             await _pause(store, peer, now, config, wake)
             continue
         outcomes = await _send_all(owed, store, peer, kit)
+        await store.fault("replicas.sent")
         await store.outbox.settle(
             [row.seq for row in owed if outcomes[row.seq] == "sent"],
             [_postponed(row, config, kit) for row in owed if outcomes[row.seq] == "refused"],
@@ -51,8 +68,7 @@ async def replicate(store: DropletStore, peer: Peer, config: ArchiverConfig, kit
         down += 1
         if down == 1:
             kit.trace.event("peer.lost", peer=peer.name, owed=await store.outbox.count())
-        luck = int(kit.ids.hex(8), 16) / 0xFFFFFFFF
-        await trio.sleep(delay(down, config.retry_first, config.retry_most, luck))
+        await trio.sleep(delay(down, config.retry_first, config.retry_most, _luck(kit)))
 
 
 async def _pause(
@@ -85,9 +101,12 @@ async def _send_all(
 
 async def _send(row: Owed, store: DropletStore, peer: Peer, kit: Kit) -> Outcome:
     held = row.holding
-    url = sync_url(peer, held)
     about = {"app": held.app_id, "sha1": held.sha1, "peer": peer.name}
     try:
+        if held.stored and held.size > ASK_FIRST and await _has(peer, held, kit):
+            kit.trace.event("replica.had", **about)
+            return "sent"
+        url = sync_url(peer, held)
         if held.stored:
             answer = await kit.http.upload("POST", url, store.path(held), headers=headers(held))
         else:
@@ -95,20 +114,41 @@ async def _send(row: Owed, store: DropletStore, peer: Peer, kit: Kit) -> Outcome
     except HttpFailed as error:
         kit.trace.event("replica.unsent", **about, why=str(error))
         return "down"
-    except FileNotFoundError:
-        # Deleted since (the row has been replaced then), or lost and fetched again later.
-        kit.trace.event("replica.unsent", **about, why="its file is gone")
+    except OSError as error:
+        # Deleted since (the row has been replaced then), or lost: it is fetched again from
+        # another peer and sent later, or this one has got it from there by then.
+        kit.trace.event("replica.unsent", **about, why=f"its file: {error.strerror or error}")
+        await _examine(store, held, kit)
         return "refused"
     if 200 <= answer.status < 300 or (not held.stored and answer.status == 404):
         kit.trace.event("replica.sent" if held.stored else "deletion.sent", **about)
         return "sent"
     why = answer.body[:200].decode("utf-8", "replace")
     kit.trace.event("replica.refused", **about, status=answer.status, why=why)
+    if answer.status == 422:
+        # The peer says that these are other bytes than promised; it may be right.
+        await _examine(store, held, kit)
     return "down" if answer.status >= 500 or answer.status in _PEER_IS_DOWN else "refused"
+
+
+async def _has(peer: Peer, held: Holding, kit: Kit) -> bool:
+    """Whether *peer* has the very droplet already, so that its bytes need not travel."""
+    answer = await kit.http.request("HEAD", droplet_url(peer, held))
+    return answer.status == 200 and has(answer.headers, held)
+
+
+async def _examine(store: DropletStore, held: Holding, kit: Kit) -> None:
+    try:
+        await store.check(held)
+    except DropletLost as why:
+        await set_aside(store, held, why, kit)
 
 
 def _postponed(row: Owed, config: ArchiverConfig, kit: Kit) -> Postponed:
     tries = row.tries + 1
-    luck = int(kit.ids.hex(8), 16) / 0xFFFFFFFF
-    wait = delay(tries, config.retry_first, config.retry_most, luck)
+    wait = delay(tries, config.retry_first, config.retry_most, _luck(kit))
     return Postponed(row.seq, tries, kit.clock.time() + wait)
+
+
+def _luck(kit: Kit) -> float:
+    return int(kit.ids.hex(8), 16) / 0xFFFFFFFF

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from urllib.parse import quote
 
 import trio
 
 from appliance.archiver.http import Routes
-from appliance.archiver.plan import make_peer
-from appliance.archiver.reconcile import reconcile
+from appliance.archiver.plan import Peer, make_peer
+from appliance.archiver.reconcile import Announce, reconcile
 from appliance.archiver.replicator import replicate
-from appliance.archiver.store import Fault, no_fault, open_store
+from appliance.archiver.scrub import scrub
+from appliance.archiver.store import DropletStore, Fault, no_fault, open_store
 from appliance.config import ArchiverConfig
 from appliance.kernel.component import Component
 from appliance.kernel.kit import Kit
@@ -36,10 +38,7 @@ async def serve(
     password = config.password or kit.ids.hex(32)
     peers = [make_peer(url, config.user, password) for url in config.peers]
     async with open_store(config.root, kit.clock, fault=fault) as store:
-        lost = await store.recover()
-        if lost:
-            kit.trace.event("droplets.lost", count=lost)
-        await store.outbox.keep_only({peer.name for peer in peers})
+        await prepare(store, peers, kit)
         routes = Routes(store, peers, config, kit, password)
         component = Component(kit, "Archiver", config=config, varz=lambda: {"peers": len(peers)})
         varz = [route for route in component.routes() if route.path == "/varz"]
@@ -48,18 +47,40 @@ async def serve(
             async with trio.open_nursery() as serving:
                 url = await serving.start(partial(serve_http, None, config.bind, kit, blobs=blobs))
                 await background.start(component.run, url)
-                for peer in peers:
-                    # What is owed to a peer is in the store's outbox, not in memory: its sender
-                    # can be cancelled at any point and goes on after the next start.
-                    background.start_soon(replicate, store, peer, config, kit)
-                    if config.reconcile_every:
-                        background.start_soon(reconcile, store, peer, config, kit, routes.announce)
+                start_workers(background, store, peers, config, kit, routes.announce)
                 kit.health.mark(kit.room, "ready")
                 kit.trace.event("archiver.listening", url=url, peers=len(peers))
                 task_status.started(_with_credentials(url, config.user, password))
             # serve_http has drained: kit.stopping is set.
             background.cancel_scope.cancel()
     kit.health.mark(kit.room, "stopped")
+
+
+async def prepare(store: DropletStore, peers: Sequence[Peer], kit: Kit) -> None:
+    """Bring the store in order after whatever ended the process before."""
+    lost = await store.recover()
+    if lost:
+        kit.trace.event("droplets.lost", count=lost)
+    await store.outbox.keep_only({peer.name for peer in peers})
+
+
+def start_workers(
+    nursery: trio.Nursery,
+    store: DropletStore,
+    peers: Sequence[Peer],
+    config: ArchiverConfig,
+    kit: Kit,
+    announce: Announce,
+) -> None:
+    """Start everything that goes on beside the requests, until *nursery* is cancelled."""
+    for peer in peers:
+        # What is owed to a peer is in the store's outbox, not in memory: its sender
+        # can be cancelled at any point and goes on after the next start.
+        nursery.start_soon(replicate, store, peer, config, kit)
+        if config.reconcile_every:
+            nursery.start_soon(reconcile, store, peer, config, kit, announce)
+    if config.scrub_every:
+        nursery.start_soon(scrub, store, config, kit)
 
 
 def _with_credentials(url: str, user: str, password: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,12 @@ import apsw
 import trio
 
 from appliance.archiver import outbox
+from appliance.archiver.checkup import examine, opened
 from appliance.archiver.errors import DropletLost, NoSuchDroplet, SameName
 from appliance.archiver.outbox import Outbox
 from appliance.archiver.plan import Holding, Key, digest_bucket, next_generation
 from appliance.kernel.clock import Clock
+from appliance.kernel.errors import ApplianceError
 from appliance.kernel.store.blobs import BlobStore
 from appliance.kernel.store.database import Database, open_database
 from appliance.kernel.store.digest import Digest
@@ -74,14 +76,21 @@ async def no_fault(point: str) -> None:
 
 
 class DropletStore:
-    """Keeps droplets. Made by `open_store`."""
+    """Keeps droplets. Made by `open_store`.
+
+    Disk, database, clock and the crashes at *fault* points are handed in, so that a
+    simulation can take their places.
+    """
 
     def __init__(self, db: Database, blobs: BlobStore, clock: Clock, fault: Fault) -> None:
         self.outbox = Outbox(db)
         self.blobs = blobs
+        self.fault = fault
+        #: Set, and replaced by a new one, when a file was found lost. Take it before looking.
+        self.lost = trio.Event()
         self._db = db
+        self._disk = blobs.disk
         self._clock = clock
-        self._fault = fault
         self._locks: dict[str, trio.Lock] = {}
         self._digests: dict[str, str] = {}  # by bucket
         self._dirty = {f"{number:02x}" for number in range(256)}  # buckets to digest anew
@@ -120,7 +129,7 @@ class DropletStore:
             Digest.sha1(sha1).check(received.sha1)
             if sha256:
                 Digest.sha256(sha256).check(received.sha256)
-            await self._fault("store.checked")
+            await self.fault("store.checked")
             # One at a time per SHA-1: a second upload must not be told "it is here" before
             # the first is durable, nor a deletion remove the file that is just renamed.
             async with self._locked(sha1):
@@ -128,20 +137,39 @@ class DropletStore:
                 await self._check_collision(sha1, received.sha256)
                 current = known.generation if known else 0
                 wanted = generation or next_generation(current, stored=True)
-                if known and (wanted < current or (wanted == current and held)):
+                if known and wanted < current:
+                    return Kept(known, fresh=False)
+                if known and wanted == current and held and await self._in_place(known):
                     return Kept(known, fresh=False)
                 holding = Holding(app_id, sha1, received.sha256, received.size, wanted)
-                await trio.to_thread.run_sync(self._commit, received)
-                await self._fault("store.renamed")
-                try:
-                    await self._write(holding, owed_to if wanted != current else ())
-                except BaseException:
-                    await self._remove_unused(received.sha256)
-                    raise
-                await self._fault("store.committed")
+                await self._commit(received, holding, owed_to if wanted != current else ())
                 return Kept(holding, fresh=True)
         finally:
-            self.blobs.discard(received.path)
+            # A disk that refuses this has refused more before, which is being reported.
+            with suppress(OSError):
+                self.blobs.discard(received.path)
+
+    async def _commit(self, received: Received, holding: Holding, owed_to: Iterable[str]) -> None:
+        """The steps that make a received file a droplet, in the order that survives a power cut.
+
+        Its bytes are on the disk already: whoever received it has waited for that.
+        """
+        name = received.sha256
+        try:
+            await self._disk.run(lambda: self.blobs.place(received.path, name))
+            await self.fault("store.renamed")
+            await self._disk.run(lambda: self.blobs.settle(name))
+            await self.fault("store.settled")
+            await self._write(holding, owed_to)
+        except (ApplianceError, OSError, trio.Cancelled):
+            # What the disk refused once may be gone although it is still in memory: the
+            # file must be sent again, and not be synced again.
+            await self._remove_unused(name)
+            raise
+        await self.fault("store.committed")
+
+    async def _in_place(self, holding: Holding) -> bool:
+        return await self._disk.run(lambda: self.blobs.size(holding.sha256)) == holding.size
 
     async def delete(
         self, key: Key, *, generation: int = 0, owed_to: Iterable[str] = ()
@@ -161,9 +189,11 @@ class DropletStore:
                 return None
             deleted = replace(known, generation=wanted) if known else Holding(*key, "", 0, wanted)
             await self._write(deleted, owed_to)
-            await self._fault("store.forgotten")
+            await self.fault("store.forgotten")
             if known and known.stored:
-                await self._remove_unused(known.sha256)
+                # The deletion is a fact by now; a file that stays is removed at the next start.
+                with suppress(OSError):
+                    await self._remove_unused(known.sha256)
             return deleted
 
     async def find(self, key: Key) -> Holding:
@@ -184,14 +214,49 @@ class DropletStore:
         """Where its bytes are."""
         return self.blobs.path(holding.sha256)
 
+    def in_place(self, holding: Holding) -> bool:
+        """Whether its file is there in its full size; what is in it only `check` can tell."""
+        return self.blobs.size(holding.sha256) == holding.size
+
+    async def check(self, holding: Holding) -> None:
+        """Read its file to the end. Raises `DropletLost` when it is gone or damaged."""
+
+        def work() -> None:
+            with opened(self.blobs, holding) as file:
+                examine(holding, file)
+
+        await self._disk.run(work)
+
+    async def set_aside(self, holding: Holding) -> bool:
+        """Take a damaged file out of use and want it from a peer; False when it is whole.
+
+        The file goes into quarantine. Deciding is repeated here, behind the lock, since a
+        whole file may have been put in its place meanwhile.
+        """
+        async with self._locked(holding.sha1):
+            known, held = await self._find(holding.key)
+            if known != holding or not held:
+                return False
+            try:
+                await self.check(holding)
+            except DropletLost:
+                # Where it cannot be moved, it is at least not offered any more.
+                with suppress(OSError):
+                    await self._disk.run(lambda: self.blobs.set_aside(holding.sha256))
+                await self.mark_lost(holding)
+                return True
+            return False
+
     async def mark_lost(self, holding: Holding) -> None:
-        """Note that its file is gone, so that the next reconciliation fetches it."""
+        """Note that its file is gone, and wake those who fetch it."""
 
         def work(db: apsw.Connection) -> None:
             db.execute("UPDATE droplets SET held = 0 WHERE sha256 = ?", (holding.sha256,))
 
         await self._db.write(work)
         self._dirty.add(holding.bucket)
+        self.lost.set()
+        self.lost = trio.Event()
 
     async def droplets(self, app_id: str = "") -> list[tuple[Holding, float]]:
         """Every droplet (of one app), and when it was stored, in seconds since 1970."""
@@ -207,38 +272,48 @@ class DropletStore:
 
     async def bucket(self, bucket: str) -> list[Holding]:
         """What is known about one bucket, deletions included; lost files count as deleted."""
-        rows = await self._db.read(
-            lambda db: db.execute(
-                """SELECT app_id, sha1, sha256, size, generation - (generation % 2 AND NOT held)
-                    FROM droplets WHERE sha1 >= ? AND sha1 < ? ORDER BY sha1, app_id""",
-                (bucket, bucket + "g"),
-            ).fetchall()
-        )
-        return [_holding(row) for row in rows]
+        return (await self._buckets([bucket]))[bucket]
 
     async def digests(self) -> dict[str, str]:
         """One digest for each bucket that has anything."""
-        for bucket in sorted(self._dirty):
-            self._dirty.discard(bucket)
-            try:
-                holdings = await self.bucket(bucket)
-            except BaseException:
-                self._dirty.add(bucket)
-                raise
+        dirty, self._dirty = sorted(self._dirty), set()
+        try:
+            buckets = await self._buckets(dirty)
+        except BaseException:
+            self._dirty.update(dirty)
+            raise
+        for bucket, holdings in buckets.items():
             if holdings:
                 self._digests[bucket] = digest_bucket(holdings)
         return dict(self._digests)
 
+    async def _buckets(self, buckets: list[str]) -> dict[str, list[Holding]]:
+        def work(db: apsw.Connection) -> dict[str, list[Holding]]:
+            return {
+                bucket: [
+                    _holding(row)
+                    for row in db.execute(
+                        """SELECT app_id, sha1, sha256, size,
+                                  generation - (generation % 2 AND NOT held)
+                           FROM droplets WHERE sha1 >= ? AND sha1 < ? ORDER BY sha1, app_id""",
+                        (bucket, bucket + "g"),
+                    )
+                ]
+                for bucket in buckets
+            }
+
+        return await self._db.read(work) if buckets else {}
+
     async def recover(self) -> int:
         """At the start: remove what a crash left, and return how many files are lost."""
-        await trio.to_thread.run_sync(self.blobs.sweep)
+        await self._disk.run(self.blobs.sweep)
         rows: list[Any] = await self._db.read(
             lambda db: db.execute(
                 f"SELECT {_COLUMNS}, held FROM droplets WHERE generation % 2 = 1"
             ).fetchall()
         )
         sizes = {str(row[2]): int(row[3]) for row in rows}
-        whole = await trio.to_thread.run_sync(self._sort_out, sizes)
+        whole = await self._disk.run(lambda: self._sort_out(sizes))
 
         def work(db: apsw.Connection) -> None:
             db.executemany(
@@ -258,12 +333,9 @@ class DropletStore:
         for name in list(self.blobs.names()):
             if name not in sizes:
                 self.blobs.delete(name)
-            elif self.blobs.path(name).stat().st_size == sizes[name]:
+            elif self.blobs.size(name) == sizes[name]:
                 whole.add(name)
         return whole
-
-    def _commit(self, received: Received) -> None:
-        self.blobs.commit(received.path, received.sha256, flushed=True)
 
     async def _find(self, key: Key) -> tuple[Holding | None, bool]:
         row = await self._db.read(
@@ -292,7 +364,7 @@ class DropletStore:
                 ).fetchone()
             )
             if not used:
-                await trio.to_thread.run_sync(self.blobs.delete, sha256)
+                await self._disk.run(lambda: self.blobs.delete(sha256))
 
     async def _write(self, holding: Holding, owed_to: Iterable[str]) -> None:
         now = self._clock.time()

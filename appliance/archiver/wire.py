@@ -34,6 +34,19 @@ def headers(holding: Holding) -> dict[str, str]:
     return named
 
 
+def has(headers: Mapping[str, str], holding: Holding) -> bool:
+    """Whether a peer that answered HEAD with *headers* has *holding*, or a later one.
+
+    An archiver of 2012 says neither digest nor generation, and is sent the droplet.
+    """
+    generation = headers.get(GENERATION_HEADER.lower(), "")
+    return (
+        headers.get(SHA256_HEADER.lower()) == holding.sha256
+        and generation.isdecimal()
+        and int(generation[:15]) >= holding.generation
+    )
+
+
 def read_sha256(headers: Mapping[str, str]) -> str:
     """The digest that the sender promises; "" when it does not."""
     value = headers.get(SHA256_HEADER.lower(), "")

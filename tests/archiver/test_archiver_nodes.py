@@ -172,7 +172,7 @@ async def test_refuses_names_that_could_be_paths(
     node = await cluster.start(root=tmp_path / "root")
     for method in ("GET", "POST", "DELETE"):
         answer = await node.kit.http.request(method, node.url + path, content=DROPLET)
-        assert answer.status in (400, 404)
+        assert answer.status in (400, 404, 405)
     assert [path.name for path in entries(tmp_path)] == ["root"]
 
 

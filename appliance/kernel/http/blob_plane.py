@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 import h11
@@ -76,7 +76,11 @@ class Routes:
     def methods(self, raw_path: bytes) -> list[str]:
         """The methods that *raw_path* has, for a 405."""
         return sorted(
-            {blob.method for blob, pattern in self._routes if pattern.fullmatch(raw_path)}
+            {
+                blob.method
+                for blob, pattern in self._routes
+                if (found := pattern.fullmatch(raw_path)) and _decode(found.groupdict()) is not None
+            }
         )
 
 
@@ -225,14 +229,19 @@ class Exchange:
         content_type: str = "application/octet-stream",
         etag: str = "",
         headers: Mapping[str, str] | None = None,
+        check: Callable[[IO[bytes]], None] | None = None,
     ) -> None:
         """Answer with the file at *path*: Range, If-Range, If-None-Match and HEAD are served.
 
         Args:
           etag: Unquoted; for content that is addressed by its digest, the digest.
+          check: Reads the whole file in a worker thread while it is sent, and raises when the
+            bytes are not the right ones. The last byte waits for it: a reader of wrong bytes
+            gets a broken connection, and never a complete answer.
 
         Raises:
           NotFound: there is no such file; nothing was sent.
+          Exception: what *check* raised; the connection is closed.
         """
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -256,9 +265,38 @@ class Exchange:
                 more=part.count > 0 and self.method != "HEAD",
             )
             if self.method != "HEAD" and part.count:
-                await self._sendfile(fd, part.offset, part.count)
+                if check is None:
+                    await self._sendfile(fd, part.offset, part.count)
+                else:
+                    await self._send_checked(fd, part, check)
         finally:
             os.close(fd)
+
+    async def _send_checked(
+        self, fd: int, part: ranges.Selection, check: Callable[[IO[bytes]], None]
+    ) -> None:
+        failures: list[Exception] = []
+
+        def read() -> None:
+            # sendfile is given its offsets, so that both may use the one descriptor.
+            with open(fd, "rb", buffering=0, closefd=False) as file:
+                check(file)
+
+        async def examine() -> None:
+            try:
+                await trio.to_thread.run_sync(read, limiter=self.limiter)
+            except Exception as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(examine)
+            try:
+                await self._sendfile(fd, part.offset, part.count - 1)
+            except (ClientGone, TooSlow) as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        await self._sendfile(fd, part.offset + part.count - 1, 1)
 
     def _head(self, status: int, headers: Mapping[str, str], length: int | None) -> bytes:
         if self.status:

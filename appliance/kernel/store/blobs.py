@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
+
+from appliance.kernel.store.disk import Disk, LocalDisk
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,127}")
 
@@ -24,18 +28,26 @@ class BlobStore:
       root: Its folder; made when it is missing. One process may use it at a time.
       fsync: Whether `commit` waits for the disk. Without it a power cut may lose what
         was committed, which is right for a store that is gone at exit anyway.
+      disk: The file system; another one in simulations.
 
     Source: write, fsync, rename, fsync of the folder: the order that survives a power cut on
     every Linux file system.
     """
 
-    def __init__(self, root: Path, *, fsync: bool) -> None:
+    def __init__(self, root: Path, *, fsync: bool, disk: Disk | None = None) -> None:
         self.root = root
         self.fsync = fsync
+        self.disk: Disk = disk or LocalDisk()
         self.spool = root / "spool"
         self.folder = root / "blobs"
-        self.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.quarantine = root / "quarantine"
+        for folder in (self.spool, self.folder, self.quarantine):
+            self.disk.make_folder(folder)
+        if fsync:
+            # A blob is no safer than the folders above it.
+            self.disk.sync(root)
+            with suppress(PermissionError):
+                self.disk.sync(root.parent)
 
     def path(self, name: str) -> Path:
         """Where the blob *name* is, or would be."""
@@ -45,7 +57,15 @@ class BlobStore:
 
     def exists(self, name: str) -> bool:
         """Whether the blob is there."""
-        return self.path(name).is_file()
+        return self.size(name) is not None
+
+    def size(self, name: str) -> int | None:
+        """The blob's size in bytes; None when it is not there."""
+        return self.disk.size(self.path(name))
+
+    def open(self, name: str, *, cold: bool = False) -> IO[bytes]:
+        """The blob for reading; *cold* reads the disk and not what is kept of it in memory."""
+        return self.disk.open(self.path(name), cold=cold)
 
     def commit(self, spooled: Path, name: str, *, flushed: bool = False) -> Path:
         """Make the file *spooled* the blob *name*, and return its path.
@@ -68,62 +88,74 @@ class BlobStore:
     def flush(self, spooled: Path) -> None:
         """First step: the bytes reach the disk."""
         if self.fsync:
-            _fsync(spooled)
+            self.disk.sync(spooled)
 
     def place(self, spooled: Path, name: str) -> None:
         """Second step: the file gets its name, in place of an equal one if there is one."""
         target = self.path(name)
         try:
-            os.rename(spooled, target)
+            self.disk.rename(spooled, target)
         except FileNotFoundError:
-            if not spooled.exists():
+            if self.disk.size(spooled) is None:
                 raise
-            target.parent.mkdir(mode=0o700, exist_ok=True)
+            self.disk.make_folder(target.parent)
             if self.fsync:
-                _fsync(self.folder)
-            os.rename(spooled, target)
+                self.disk.sync(self.folder)
+            self.disk.rename(spooled, target)
 
     def settle(self, name: str) -> None:
         """Third step: the name reaches the disk."""
         if self.fsync:
-            _fsync(self.path(name).parent)
+            self.disk.sync(self.path(name).parent)
 
     def discard(self, spooled: Path) -> None:
         """Remove a file of `spool`; it may be gone already."""
-        spooled.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            self.disk.unlink(spooled)
 
     def delete(self, name: str) -> bool:
         """Remove the blob; False when it was not there. Who reads it now reads it to the end."""
         path = self.path(name)
         try:
-            path.unlink()
+            self.disk.unlink(path)
         except FileNotFoundError:
             return False
         if self.fsync:
-            _fsync(path.parent)
+            self.disk.sync(path.parent)
         return True
 
+    def set_aside(self, name: str) -> Path | None:
+        """Move a damaged blob to `quarantine`; None when it is not there.
+
+        It may be the last trace of somebody's bytes, so only a person removes it.
+        """
+        path = self.path(name)
+        if self.disk.size(path) is None:
+            return None
+        taken = set(self.disk.names(self.quarantine))
+        label = next(
+            label for number in itertools.count(1) if (label := f"{name}.{number}") not in taken
+        )
+        self.disk.rename(path, self.quarantine / label)
+        if self.fsync:
+            self.disk.sync(self.quarantine)
+            self.disk.sync(path.parent)
+        return self.quarantine / label
+
     def names(self) -> Iterator[str]:
-        """The names of all blobs, in no order."""
-        with os.scandir(self.folder) as folders:
-            for folder in folders:
-                with os.scandir(folder.path) as files:
-                    for file in files:
-                        yield file.name
+        """The names of all blobs, in no order; what cannot be one is passed over."""
+        for folder in self.disk.names(self.folder):
+            try:
+                names = self.disk.names(self.folder / folder)
+            except NotADirectoryError:
+                continue
+            for name in names:
+                if _NAME.fullmatch(name) and name[:2] == folder:
+                    yield name
 
     def sweep(self) -> int:
         """Remove what a crash left in `spool`, and return how many; for the start only."""
-        count = 0
-        with os.scandir(self.spool) as files:
-            for file in files:
-                os.unlink(file.path)
-                count += 1
-        return count
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        names = self.disk.names(self.spool)
+        for name in names:
+            self.disk.unlink(self.spool / name)
+        return len(names)

@@ -39,6 +39,8 @@ def test_syncs_the_file_before_and_its_folder_after_the_rename(
 ) -> None:
     """A file's bytes, then a new folder's name, then the file's name reach the disk."""
     store = BlobStore(tmp_path, fsync=True)
+    assert synced == [tmp_path.name, tmp_path.parent.name]  # its own folders, first of all
+    synced.clear()
     path = store.commit(spooled(store), NAME)
     assert path.read_bytes() == b"droplet"
     assert synced == ["incoming-1", "blobs", NAME[:2]]
@@ -120,3 +122,27 @@ def test_refuses_names_that_are_paths(tmp_path: Path, name: str) -> None:
     """A name never leads out of the store."""
     with pytest.raises(ValueError, match="cannot name a blob"):
         BlobStore(tmp_path, fsync=False).path(name)
+
+
+def test_sets_damaged_blobs_aside_and_keeps_each(tmp_path: Path, synced: list[str]) -> None:
+    """Twice the same name: both files stay in quarantine, and both moves reach the disk."""
+    store = BlobStore(tmp_path, fsync=True)
+    for data in (b"first", b"second"):
+        store.commit(spooled(store, data), NAME)
+        synced.clear()
+        assert store.set_aside(NAME) is not None
+        assert synced == ["quarantine", NAME[:2]]
+    assert store.set_aside(NAME) is None
+    assert not store.exists(NAME)
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "quarantine").iterdir()}
+    assert kept == {f"{NAME}.1": b"first", f"{NAME}.2": b"second"}
+
+
+def test_passes_over_what_is_no_blob(tmp_path: Path) -> None:
+    """A file that somebody has put into the folder does not keep the store from starting."""
+    store = BlobStore(tmp_path, fsync=False)
+    store.commit(spooled(store), NAME)
+    (store.folder / "README").write_text("hello")
+    (store.folder / NAME[:2] / ".hidden").write_text("hello")
+    (store.folder / NAME[:2] / "elsewhere").write_text("hello")
+    assert list(store.names()) == [NAME]
