@@ -51,6 +51,7 @@ class Dea:
     instances: dict[str, Instance] = field(default_factory=dict)  # by id, CRASHED ones too
     lives: dict[str, Life] = field(default_factory=dict)  # of live instances, by id
     draining: bool = False
+    news: trio.Event = field(default_factory=trio.Event)  # an instance runs that nobody measured
 
     @property
     def room(self) -> Room:
@@ -105,7 +106,7 @@ class Dea:
             order=order,
             id=id_,
             private_id=self.shared.kit.ids.hex(64),
-            folder=self.apps / folder_name(order, id_),
+            folder=self._folder_for(order, id_),
             host=self.shared.config.host,
             uris=list(order.uris),
             since=now,
@@ -124,8 +125,24 @@ class Dea:
         trace.event("instance.accepted", app=order.name, index=order.index, instance=id_)
         self.advertise()
         self.voice.heartbeat([instance])
-        life = self.lives[id_] = Life(instance, self.shared, self)
-        self.nursery.start_soon(life.run)
+        self.lives[id_] = Life(instance, self.shared, self)
+        self.nursery.start_soon(self._live, self.lives[id_])
+
+    def _folder_for(self, order: Start, id_: str) -> Path:
+        folder = self.apps / folder_name(order, id_)
+        # A former instance by that name may be on its way out.
+        return (
+            folder
+            if not folder.exists()
+            else self.apps / f"{folder.name}-{self.shared.kit.ids.hex(8)}"
+        )
+
+    async def _live(self, life: Life) -> None:
+        try:
+            await life.run()
+        finally:
+            if life.instance.port is not None:
+                self.ports.give_back(life.instance.port)
 
     def _port_for(self, order: Start) -> int | None:
         wanted = bool(order.uris) if order.port_wanted is None else order.port_wanted
@@ -151,15 +168,14 @@ class Dea:
             if instance.droplet != droplet or not instance.live:
                 continue
             instance.uris = list(uris)
-            if instance.state == "RUNNING":
+            if instance.routable:
                 self.voice.register(instance, [u for u in uris if u not in instance.registered])
                 self.voice.unregister(instance, [u for u in instance.registered if u not in uris])
 
     def register_all(self) -> None:
         """Tell routers again of every instance that runs."""
         for instance in self.instances.values():
-            # One that was asked to stop has been unregistered already.
-            if instance.state == "RUNNING" and instance.registered:
+            if instance.routable:
                 self.voice.register(instance, list(instance.uris))
 
     def heartbeat(self) -> None:
@@ -213,9 +229,11 @@ class Dea:
         instance.enter("RUNNING", self.shared.kit.clock.time())
         self.voice.heartbeat([instance])
         self.voice.register(instance, list(instance.uris))
+        self.news.set()
 
     def ending(self, instance: Instance) -> None:
         """It was asked to stop: no more requests for it, before it hears of that."""
+        instance.leaving = True
         self.voice.unregister(instance, list(instance.registered))
 
     async def ended(self, instance: Instance, ending: Ending) -> None:
@@ -228,8 +246,6 @@ class Dea:
         instance.exit_description = ending.description
         instance.memory, instance.cpu = 0, 0.0
         del self.lives[instance.id]
-        if instance.port is not None:
-            self.ports.give_back(instance.port)
         kit.trace.event(
             "instance.crashed" if crashed else "instance.stopped",
             app=instance.order.name,

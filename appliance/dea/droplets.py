@@ -99,11 +99,14 @@ class DropletCache:
         """The droplet from the first source that has these bytes."""
         reasons: list[str] = []
         if order.executableFile:
-            copied = await trio.to_thread.run_sync(
-                _copy, Path(order.executableFile), self._folder, sha1, sha256
-            )
-            if copied:
-                return copied
+            source = Path(order.executableFile)
+            try:
+                copied = await trio.to_thread.run_sync(_copy, source, self._folder, sha1, sha256)
+            except OSError as error:
+                reasons.append(f"{source} could not be copied: {error.strerror or error}")
+            else:
+                if copied:
+                    return copied
         for uri in dict.fromkeys((order.executableUri, *order.executableUris)):
             if not uri:
                 continue
@@ -153,7 +156,7 @@ def _copy(source: Path, folder: Path, sha1: Digest, sha256: Digest | None) -> Sp
     try:
         # Never waits for the writer of a pipe that happens to have this name.
         fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    except (OSError, ValueError):  # no such file, or no name that a file could have
         return None
     with open(fd, "rb", buffering=0) as file:
         status = os.fstat(fd)

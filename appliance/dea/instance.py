@@ -39,6 +39,7 @@ class Instance:
     port: int | None = None
     pid: int | None = None  # of the process that stands for all of it, sandbox included
     registered: list[str] = field(default_factory=list)  # URIs that routers were told
+    leaving: bool = False  # it was asked to stop, and gets no routes any more
     running_since: float | None = None  # seconds since 1970
     memory: int = 0  # bytes used when it was last looked at
     disk: int = 0  # bytes
@@ -56,6 +57,11 @@ class Instance:
     def live(self) -> bool:
         """Whether it starts or runs, and so holds its reservation."""
         return self.state in ("STARTING", "RUNNING")
+
+    @property
+    def routable(self) -> bool:
+        """Whether requests may go to it."""
+        return self.state == "RUNNING" and not self.leaving
 
     @property
     def log_source(self) -> str:

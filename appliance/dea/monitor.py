@@ -23,11 +23,15 @@ class Monitor:
     _cpu: dict[str, tuple[float, float]] = field(default_factory=dict)  # at, seconds used; by id
 
     async def run(self) -> None:
-        """Look every `DeaConfig.monitor` seconds until cancelled."""
+        """Look every `DeaConfig.monitor` seconds, and at whatever is new, until cancelled."""
         every = self.dea.shared.config.monitor
         disk_due = 0.0
         while True:
-            await trio.sleep(every)
+            # At once when an instance begins to run: its owner asks for figures right then.
+            with trio.move_on_after(every):
+                await self.dea.news.wait()
+                disk_due = 0.0
+            self.dea.news = trio.Event()
             now = trio.current_time()
             with_disk = now >= disk_due
             if with_disk:

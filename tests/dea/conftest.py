@@ -173,11 +173,11 @@ class World:
 
 
 @asynccontextmanager
-async def a_world(config: DeaConfig) -> AsyncIterator[World]:
+async def a_world(config: DeaConfig, sandbox: str = "auto") -> AsyncIterator[World]:
     """A DEA that runs while the block does, and has ended afterwards."""
     events: list[Event] = []
     http, bus = Client(), LocalBus()
-    async with open_spawner() as spawner:
+    async with open_spawner(sandbox) as spawner:
         trace = Trace("dea", [events.append])
         kit = Kit(room="dea", bus=bus, http=http, spawner=spawner, trace=trace)
         world = World(kit, events)
@@ -231,7 +231,7 @@ async def world() -> AsyncIterator[World]:
 @pytest.fixture
 def make_world() -> Callable[..., Any]:
     """A DEA with settings of one's own: ``async with make_world(monitor=0.1) as world``."""
-    return lambda **more: a_world(replace(CONFIG, **more))
+    return lambda sandbox="auto", **more: a_world(replace(CONFIG, **more), sandbox)
 
 
 @pytest.fixture(name="app")

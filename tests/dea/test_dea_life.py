@@ -17,15 +17,24 @@ from appliance.dea.messages import Limits, Stop
 CATCHES_TERM = """\
 import os, signal, sys, time
 def end(*_):
-    print("asked to end", flush=True)
+    os.write(1, b"asked to end\\n")
     time.sleep(0.1)
-    print("all done", flush=True)
+    os.write(1, b"all done\\n")
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
-print("up", flush=True)
+os.write(1, b"up\\n")
 while True: signal.pause()
 """
 NO_ROUTE: dict[str, Any] = {"uris": [], "port_wanted": False}
+
+
+async def test_runs_without_a_sandbox_too(make_world: Any, web: Any) -> None:
+    """Where the machine allows no isolation the home is a folder of the machine."""
+    async with make_world("off") as world:
+        world.start(world.order(web, health_check={"type": "http"}))
+        route = await world.running()
+        answer = await world.kit.http.request("GET", f"http://127.0.0.1:{route['port']}/x")
+        assert answer.status == 200
 
 
 async def test_runs_and_answers_on_its_port(world: Any, web: Any) -> None:
@@ -69,9 +78,10 @@ async def test_stop_takes_the_route_first(world: Any, web: Any) -> None:
     assert "crash_timestamp" not in gone
 
 
+@pytest.mark.parametrize("sandbox", ["auto", "off"])
 @pytest.mark.parametrize("kind", ["ours", "2012", "launcher"])
 async def test_a_program_may_finish_what_it_does(
-    world: Any, app: Any, pack: Any, kind: str
+    make_world: Any, app: Any, pack: Any, kind: str, sandbox: str
 ) -> None:
     """SIGTERM reaches the program, not only the shell that waits for it."""
     droplet = app(CATCHES_TERM)
@@ -82,10 +92,11 @@ async def test_a_program_may_finish_what_it_does(
         droplet = pack(
             {"app/main.py": CATCHES_TERM, "app/Procfile": "web: true && python3 main.py"}
         )
-    world.start(world.order(droplet, **NO_ROUTE))
-    await world.line("up")
-    world.kit.publish(Stop(droplet="d1"))
-    await world.exited()
+    async with make_world(sandbox) as world:
+        world.start(world.order(droplet, **NO_ROUTE))
+        await world.line("up")
+        world.kit.publish(Stop(droplet="d1"))
+        await world.exited()
     assert [line for line in world.lines() if "e" in line][:2] == ["asked to end", "all done"]
 
 
@@ -369,11 +380,12 @@ async def test_the_runtime_is_put_into_the_startup_script(world: Any, pack: Any)
     assert "the runtime cobol is not installed" in (await world.exited(2))["exit_description"]
 
 
+@pytest.mark.parametrize("sandbox", ["auto", "off"])
 async def test_stopping_the_dea_leaves_nothing(
-    make_world: Any, app: Any, web: Any, root: Path
+    make_world: Any, app: Any, web: Any, root: Path, sandbox: str
 ) -> None:
     """Routes go, everybody is told DEA_SHUTDOWN, no process and no file is left."""
-    async with make_world(root=root) as world:
+    async with make_world(sandbox, root=root) as world:
         world.start(world.order(web))
         await world.running()
         mark = f"600.{int(world.kit.ids.hex(8), 16)}"  # seconds that nobody else sleeps
@@ -390,10 +402,9 @@ async def test_stopping_the_dea_leaves_nothing(
     assert "router.unregister" in world.subjects()
     assert not spawner.children
     assert list(root.iterdir()) == []
-    if spawner.sandbox.isolated:
-        with trio.fail_after(2):
-            while processes_with(mark):  # noqa: ASYNC110 (the kernel has no event for it)
-                await trio.sleep(0.01)
+    with trio.fail_after(2):
+        while processes_with(mark):  # noqa: ASYNC110 (the kernel has no event for it)
+            await trio.sleep(0.01)
 
 
 def processes_with(word: str) -> list[bytes]:
