@@ -187,9 +187,11 @@ class RouterConfig:
     app_timeout: float = 15 * MINUTES  # for an app to begin its answer
     connect_timeout: float = 5 * SECONDS  # to open a connection to an instance
     idle_timeout: float = 75 * SECONDS  # of a kept-alive client connection
+    balance: str = "round-robin"  # or least-connection
 
     def __post_init__(self) -> None:
-        _positive("router", self, "stale_after", "head_timeout", "app_timeout")
+        _positive("router", self, "stale_after", "head_timeout", "app_timeout", "idle_timeout")
+        _one_of("router.balance", self.balance, "round-robin", "least-connection")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

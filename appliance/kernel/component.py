@@ -60,6 +60,7 @@ class Component:
       varz: What /varz tells besides the common figures; called at each request.
       config: The room's settings for /varz; secrets are removed.
       index: Which one of several of this type.
+      guarded: More paths for those with the credentials, and what is their JSON.
     """
 
     def __init__(
@@ -70,9 +71,11 @@ class Component:
         varz: Varz = dict,
         config: object = None,
         index: int | None = None,
+        guarded: Mapping[str, Varz] | None = None,
     ) -> None:
         self._kit = kit
         self._varz = varz
+        self._guarded = {"/varz": self.varz, **(guarded or {})}
         self._config = config
         self._started = trio.current_time()
         self.user, self.password = kit.ids.hex(32), kit.ids.hex(32)
@@ -86,12 +89,12 @@ class Component:
         )
 
     def routes(self) -> list[Blob]:
-        """``/varz`` and ``/healthz``, to be added to the room's own server."""
+        """``/varz``, ``/healthz`` and the guarded paths, for the room's own server."""
         from appliance.kernel.http.blob_plane import Blob
 
         return [
-            Blob("GET", "/varz", self._answer_varz),
             Blob("GET", "/healthz", self._answer_healthz),
+            *(Blob("GET", path, self._answer_guarded) for path in self._guarded),
         ]
 
     async def run(
@@ -123,9 +126,9 @@ class Component:
         settings = {} if self._config is None else {"config": self._config}
         return {**common, **process_figures(), **without_secrets({**settings, **self._varz()})}
 
-    async def _answer_varz(self, exchange: Exchange) -> None:
+    async def _answer_guarded(self, exchange: Exchange) -> None:
         self._authorize(exchange)
-        await exchange.reply(200, self.varz())
+        await exchange.reply(200, self._guarded[exchange.path]())
 
     async def _answer_healthz(self, exchange: Exchange) -> None:
         self._authorize(exchange)
@@ -163,6 +166,7 @@ async def serve_component(
     config: object = None,
     index: int | None = None,
     routes: Sequence[Blob] = (),
+    guarded: Mapping[str, Varz] | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve /varz, /healthz and *routes* on a listener of their own, and announce it.
@@ -171,7 +175,7 @@ async def serve_component(
     """
     from appliance.kernel.http.server import serve_http
 
-    me = Component(kit, type_, varz=varz, config=config, index=index)
+    me = Component(kit, type_, varz=varz, config=config, index=index, guarded=guarded)
 
     async def serve(*, task_status: trio.TaskStatus[str]) -> None:
         blobs = [*me.routes(), *routes]

@@ -1,0 +1,280 @@
+"""Heads: a request's and an answer's, read strictly and written anew.
+
+What goes on is never what came: a new head is made of the fields that may pass, so
+that only the router says where a body ends and who is asking.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from appliance.router.table import Endpoint
+
+MAX_ANSWER_HEAD = 64 * 1024  # bytes
+_MAX_DIGITS = 15  # of Content-Length: below 1 PB
+
+#: Of one connection only (RFC 9110, 7.6.1), or said by the router itself.
+_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding"}
+    | {b"upgrade", b"content-length"}
+)
+_REQUEST_DROPPED = _HOP | {
+    b"host",
+    b"proxy",
+    b"proxy-authorization",
+    b"forwarded",
+    b"http2-settings",
+}
+_REQUEST_OURS = (b"x-forwarded-", b"x-cf-", b"x-vcap-", b"x-request-start", b"x-appliance-")
+_ANSWER_DROPPED = _HOP | {b"x-vcap-request-id", b"x-cf-routererror"}
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{7,127}")
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
+_FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n")
+
+
+class BadAnswer(Exception):
+    """An answer of an app that breaks a rule; the text is a sentence."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A request's head, after the gate has passed it."""
+
+    method: bytes
+    target: bytes  # origin form
+    minor: int  # HTTP/1.minor
+    host: bytes  # as it was sent, with its port
+    lines: list[bytes]  # fields that pass on, as ``Name: value``
+    length: int  # of the body; 0 when chunked
+    chunked: bool
+    keep_alive: bool
+    upgrade: bytes  # the wanted protocol; b"" for none
+    request_id: bytes  # the client's, when it looks like one
+    instance: bytes  # X-Cf-App-Instance: GUID:INDEX
+    expects: bool  # Expect: 100-continue
+
+    @property
+    def name(self) -> str:
+        """The host for the route table: lower case, without port."""
+        host = self.host.lower().decode("latin-1")
+        return host[: host.index("]") + 1] if host.startswith("[") else host.partition(":")[0]
+
+    @property
+    def has_body(self) -> bool:
+        """Whether anything follows the head."""
+        return self.chunked or self.length > 0
+
+    def field(self, name: bytes) -> bytes:
+        """The first value of the passed field *name* (lower case), or b""."""
+        prefix = name + b":"
+        for line in self.lines:
+            if line[: len(prefix)].lower() == prefix:
+                return line[len(prefix) :].strip()
+        return b""
+
+
+@dataclass(slots=True)
+class Answer:
+    """An app's head, after it has been checked."""
+
+    status: int
+    reason: bytes
+    lines: list[bytes]  # fields that pass on
+    length: int | None  # of the body; None when chunked or until the end
+    chunked: bool
+    declared: int | None  # Content-Length of an answer that may have no body (HEAD, 304)
+    keep_alive: bool
+    upgrade: bytes
+
+
+def parse_request(raw: bytes) -> Request:
+    """The head *raw*, which `gate.check_head` has passed: it has one reading only."""
+    line, *fields = raw[:-4].split(b"\r\n")
+    method, target, version = line.split(b" ")
+    request = Request(
+        method=method,
+        target=target if target[:1] in b"/*" else _origin(target),
+        minor=version[-1] - 48,
+        host=b"",
+        lines=[],
+        length=0,
+        chunked=False,
+        keep_alive=version[-1] == 49,
+        upgrade=b"",
+        request_id=b"",
+        instance=b"",
+        expects=False,
+    )
+    options: set[bytes] = set()
+    wanted = b""
+    for entry in fields:
+        name, _, value = entry.partition(b":")
+        low, value = name.lower(), value.strip(b" \t")
+        if low in _REQUEST_DROPPED:
+            if low == b"host":
+                request.host = value
+            elif low == b"content-length":
+                request.length = int(value)
+            elif low == b"transfer-encoding":
+                request.chunked = True
+            elif low == b"connection":
+                options.update(each.strip(b" \t") for each in value.lower().split(b","))
+            elif low == b"upgrade":
+                wanted = value
+        elif low.startswith(_REQUEST_OURS):
+            if low == b"x-vcap-request-id" and _REQUEST_ID.fullmatch(value):
+                request.request_id = value
+            elif low == b"x-cf-app-instance":
+                request.instance = value
+        else:
+            if low == b"expect":
+                request.expects = True
+            request.lines.append(name + b": " + value)
+    if options:
+        if b"close" in options:
+            request.keep_alive = False
+        elif b"keep-alive" in options:
+            request.keep_alive = True
+        # h2c would carry requests that are never routed or cleaned.
+        if b"upgrade" in options and wanted and b"h2c" not in wanted.lower():
+            request.upgrade = wanted
+        request.lines = _without(request.lines, options)
+    return request
+
+
+def forward(
+    request: Request, endpoint: Endpoint, client: bytes, request_id: bytes, at: int
+) -> bytes:
+    """The head for the app.
+
+    Args:
+      client: The client's address.
+      at: Milliseconds since 1970 when the request came.
+    """
+    port = request.host.rpartition(b":")[2]
+    lines = [
+        b"%b %b HTTP/1.1" % (request.method, request.target),
+        b"Host: " + request.host,
+        *request.lines,
+        b"X-Forwarded-For: " + client,
+        b"X-Forwarded-Proto: http",
+        b"X-Forwarded-Host: " + request.host,
+        b"X-Forwarded-Port: " + (port if port.isdigit() and b":" in request.host else b"80"),
+        b"X-Request-Start: %d" % at,
+        b"X-Vcap-Request-Id: " + request_id,
+    ]
+    if endpoint.app:
+        lines.append(b"X-Cf-Applicationid: " + endpoint.app.encode())
+    if endpoint.instance:
+        lines.append(b"X-Cf-Instanceid: " + endpoint.instance.encode())
+    if endpoint.index:
+        lines.append(b"X-Cf-Instanceindex: " + endpoint.index.encode())
+    if request.chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif request.length or request.method in (b"POST", b"PUT", b"PATCH"):
+        lines.append(b"Content-Length: %d" % request.length)
+    if request.upgrade:
+        lines += [b"Connection: Upgrade", b"Upgrade: " + request.upgrade]
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def parse_answer(raw: bytes, method: bytes) -> Answer:
+    """The answer head *raw* (up to and including the blank line) to a *method* request.
+
+    Raises:
+      BadAnswer: it has no single reading; the sentence says why.
+    """
+    start = _STATUS.match(raw)
+    if start is None:
+        raise BadAnswer("The status line is not HTTP/1.1 CODE REASON.")
+    # No field value can hold a CR, LF or NUL, and no line can be folded.
+    if _FIELDS.fullmatch(raw, start.end()) is None:
+        raise BadAnswer("A header line is not NAME: VALUE.")
+    minor, status, reason = start[1], int(start[2]), start[3] or b""
+    answer = Answer(status, reason, [], None, False, None, minor == b"1", b"")
+    options: set[bytes] = set()
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    for entry in raw[start.end() : -4].split(b"\r\n"):
+        name, _, value = entry.partition(b":")
+        low, value = name.lower(), value.strip(b" \t")
+        if low not in _ANSWER_DROPPED:
+            if name:
+                answer.lines.append(name + b": " + value)
+        elif low == b"content-length":
+            lengths.append(value)
+        elif low == b"transfer-encoding":
+            codings.append(value.lower())
+        elif low == b"connection":
+            options.update(each.strip(b" \t") for each in value.lower().split(b","))
+        elif low == b"upgrade":
+            answer.upgrade = value
+    if options:
+        answer.keep_alive = b"close" not in options and (
+            answer.keep_alive or b"keep-alive" in options
+        )
+        answer.lines = _without(answer.lines, options)
+    _frame(answer, lengths, codings, old=minor == b"0")
+    if method == b"HEAD" or status < 200 or status in (204, 304):
+        answer.length, answer.chunked = 0, False
+        if status < 200 or status == 204:
+            answer.declared = None
+    return answer
+
+
+def _frame(answer: Answer, lengths: list[bytes], codings: list[bytes], *, old: bool) -> None:
+    """Where the body ends (RFC 9112, 6.3): one answer, or none at all."""
+    if len(lengths) > 1:
+        raise BadAnswer("There is more than one Content-Length.")
+    if lengths and codings:
+        raise BadAnswer("Content-Length and Transfer-Encoding exclude each other.")
+    if codings:
+        if codings != [b"chunked"] or old:
+            raise BadAnswer("The only Transfer-Encoding known here is chunked.")
+        answer.chunked = True
+    elif lengths:
+        if not lengths[0].isdigit() or len(lengths[0]) > _MAX_DIGITS:
+            raise BadAnswer("Content-Length is not a plain number.")
+        answer.length = answer.declared = int(lengths[0])
+
+
+def respond(
+    request: Request, answer: Answer, request_id: bytes, *, close: bool
+) -> tuple[bytes, bool]:
+    """The head for the client, and whether the connection has to close after the body.
+
+    A body without length becomes chunked for HTTP/1.1, and ends with the connection
+    for HTTP/1.0.
+    """
+    lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason), *answer.lines]
+    if answer.length is None and request.minor:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif answer.length is None:
+        close = True
+    elif answer.declared is not None:
+        lines.append(b"Content-Length: %d" % answer.declared)
+    if answer.status >= 200:
+        lines.append(b"X-Vcap-Request-Id: " + request_id)
+    if answer.status == 101:
+        lines += [b"Connection: Upgrade", b"Upgrade: " + (answer.upgrade or request.upgrade)]
+    elif answer.status >= 200 and close:
+        lines.append(b"Connection: close")
+    elif answer.status >= 200 and not request.minor:
+        lines.append(b"Connection: keep-alive")
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines), close
+
+
+def _origin(target: bytes) -> bytes:
+    """``http://host/path`` as ``/path``; the gate has compared the host with Host."""
+    rest = target.partition(b"://")[2]
+    _, slash, path = rest.partition(b"/")
+    return slash + path or b"/"
+
+
+def _without(lines: list[bytes], options: set[bytes]) -> list[bytes]:
+    """The fields that Connection did not name."""
+    return [line for line in lines if line.partition(b":")[0].lower() not in options]
