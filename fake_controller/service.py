@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -91,6 +92,8 @@ async def _run(
         kit.health.mark(kit.room, "ready")
         kit.trace.event("controller.listening", url=cc.url)
         task_status.started(cc.url)
+        # The first login should not wait for cryptography to load; nor did the door.
+        background.start_soon(trio.to_thread.run_sync, importlib.import_module, "jwt")
         await kit.stopping.wait()
         background.cancel_scope.cancel()
 
