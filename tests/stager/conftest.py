@@ -155,6 +155,8 @@ async def running_bench(
             try:
                 yield bench
             finally:
+                if bench.held is not None:
+                    bench.held.set()
                 kit.stopping.set()
                 with trio.CancelScope(shield=True):
                     await http.aclose()

@@ -488,3 +488,76 @@ async def test_a_cache_that_does_not_answer_is_told(folder: Path) -> None:
     assert reply.error_code == "packages-unavailable"
     assert "127.0.0.1:9" in (reply.error or "")
     assert "vendor" in (reply.hint or "")
+
+
+async def test_a_wsgi_app_needs_no_package(bench: Bench, folder: Path) -> None:
+    """The `wsgi` framework of 2012: its wsgi.py is served by the standard library."""
+    bench.push(
+        {
+            "wsgi.py": "def application(environ, start_response):\n"
+            "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+            "    return [b'wsgi says hello']\n"
+        }
+    )
+    reply = await bench.stage(properties=Properties(framework_info={"name": "wsgi"}))
+    assert reply.error is None, reply.task_log
+    async with started(bench.kit, bench.droplets[0], folder / "instance") as app:
+        assert (await app.get(bench.kit)).text == "wsgi says hello"
+
+
+async def test_a_static_site_is_served_as_browsers_expect(bench: Bench, folder: Path) -> None:
+    """Types, own 404 page, validators that change with the content, nothing hidden."""
+    bench.push(
+        {
+            "Staticfile": "root: public\n",
+            "secret.txt": "no",
+            "public/index.html": "<h1>home</h1>",
+            "public/404.html": "lost",
+            "public/a.css": "x{}",
+            "public/deep/index.html": "deep",
+            "public/.htpasswd": "no",
+        }
+    )
+    assert (await bench.stage()).detected == "static"
+    async with started(bench.kit, bench.droplets[0], folder / "instance") as app:
+        home = await app.get(bench.kit)
+        assert home.text == "<h1>home</h1>"
+        assert "last-modified" not in home.headers
+        again = await bench.kit.http.request(
+            "GET",
+            f"http://127.0.0.1:{app.port}/",
+            headers={"If-None-Match": home.headers["etag"]},
+        )
+        assert again.status == 304
+        assert (await app.get(bench.kit, "/a.css")).headers["content-type"] == "text/css"
+        assert (await app.get(bench.kit, "/deep/")).text == "deep"
+        assert (await app.get(bench.kit, "/deep")).status == 301
+        for path in ("/nothing", "/.htpasswd", "/../secret.txt", "/%2e%2e/secret.txt"):
+            lost = await app.get(bench.kit, path)
+            assert (lost.status, lost.text) == (404, "lost"), path
+
+
+async def test_a_single_page_app_gets_its_index_for_every_path(bench: Bench, folder: Path) -> None:
+    """`pushstate: enabled` in the Staticfile."""
+    bench.push({"Staticfile": "pushstate: enabled\n", "index.html": "spa"})
+    await bench.stage()
+    async with started(bench.kit, bench.droplets[0], folder / "instance") as app:
+        answer = await app.get(bench.kit, "/some/view")
+        assert (answer.status, answer.text) == (200, "spa")
+
+
+async def test_builds_work_without_a_sandbox_too(folder: Path) -> None:
+    """Where nothing isolates, paths are the machine's own, and the reply says so."""
+    wheel = make_wheel(folder, "mine", "3.0")
+    async with running_bench(folder, StagerConfig(root=folder / "s"), sandbox="off") as bench:
+        bench.push(
+            {
+                "requirements.txt": "mine\n",
+                "app.py": "import mine\nprint('version', mine.VERSION)\n",
+                f"vendor/{wheel.name}": wheel.read_bytes(),
+            }
+        )
+        reply = await bench.stage()
+        assert reply.error is None, reply.task_log
+        assert reply.sandbox == "plain"
+        assert "deps/0/python/mine.py" in bench.droplets[0].members()

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from appliance.config import PackageCacheConfig, StagerConfig
+from appliance.package_cache import service as package_cache
 from appliance.stager.build import SYSTEM_PATH
-from tests.stager.conftest import SAMPLES, Bench, expectation, staging_info_of, started
+from tests.stager.conftest import (
+    SAMPLES,
+    Bench,
+    expectation,
+    running_bench,
+    staging_info_of,
+    started,
+)
 
 
 def need(expected: dict[str, Any]) -> None:
@@ -28,6 +39,11 @@ STAGED = sorted(
     for path in SAMPLES.glob("*/expect.toml")
     if expectation(path.parent.name).get("failure", {}).get("phase") not in ("detect", "build")
     and not expectation(path.parent.name).get("network")
+)
+NETWORKED = sorted(
+    path.parent.name
+    for path in SAMPLES.glob("*/expect.toml")
+    if expectation(path.parent.name).get("network")
 )
 REFUSED = sorted(
     path.parent.name
@@ -84,3 +100,29 @@ async def test_a_broken_sample_fails_in_its_phase(bench: Bench, name: str) -> No
     assert failure["message"] in reply.error
     assert failure["hint"] in (reply.hint or "")
     assert not bench.droplets
+
+
+@pytest.mark.parametrize("name", NETWORKED)
+async def test_a_sample_with_packages_of_the_real_index(folder: Path, name: str) -> None:
+    """What is configured on this machine provides them; without it there is nothing to test."""
+    wanted = expectation(name)
+    need(wanted)
+    caching = PackageCacheConfig(bind="127.0.0.1:0", root=folder / "packages")
+    async with (
+        running_bench(folder, StagerConfig(root=folder / "idle")) as idle,
+        trio.open_nursery() as nursery,
+    ):
+        kit = idle.kit.named("package_cache")
+        url = await nursery.start(partial(package_cache.serve, caching, kit))
+        config = StagerConfig(root=folder / "stager", package_cache=url)
+        async with running_bench(folder, config) as bench:
+            bench.push(SAMPLES / name)
+            reply = await bench.stage()
+            idle.kit.stopping.set()
+            if reply.error_code == "packages-unavailable":
+                pytest.skip(f"no index can be reached: {reply.error}")
+            assert reply.error is None, reply.task_log
+            async with started(bench.kit, bench.droplets[0], folder / "instance") as app:
+                answer = await app.get(bench.kit, wanted["expect"]["path"])
+                assert wanted["expect"]["body"] in answer.text
+                await app.says(wanted["expect"]["log"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +11,13 @@ from appliance.stager.plugins.plugin import Build, Launch, Rule
 from appliance.stager.requirements import gather_requirements, has_requirements
 
 MAIN_FILES = ("app.py", "main.py", "server.py", "run.py")
+
+#: Serves the ``application`` of a wsgi.py, one request after the other, without any package.
+WSGIREF = (
+    'python3 -c "import os, wsgi; from wsgiref.simple_server import make_server; '
+    "make_server('', int(os.environ['PORT']), wsgi.application).serve_forever()\""
+)
+GUNICORN = "gunicorn --bind ${VCAP_APP_HOST:-0.0.0.0}:$PORT wsgi:application"
 
 _SITE = "$DEPS_DIR/0/python"
 
@@ -36,7 +44,7 @@ class PythonPlugin:
                 await self._install_vendored(build, requirements, str(python))
             else:
                 await build.install_python(requirements, site)
-        web = self._web(build)
+        web = self._web(build, requirements)
         if not web and not build.has_command:
             raise StartCommandMissing("Python", "an app.py or main.py")
         env = {
@@ -62,9 +70,14 @@ class PythonPlugin:
             hint="Put the missing wheel into vendor/: `pip wheel -r requirements.txt -w vendor`.",
         )
 
-    def _web(self, build: Build) -> str:
+    def _web(self, build: Build, requirements: str) -> str:
         scripts = build.tree.find("*.py")
         main = next((name for name in MAIN_FILES if name in scripts), "")
+        if "wsgi.py" in scripts and (build.framework == "wsgi" or not main):
+            if re.search(r"(?mi)^gunicorn\b", requirements):
+                return GUNICORN
+            build.note("Serving wsgi.py with wsgiref; requirements.txt may name gunicorn instead")
+            return WSGIREF
         if not main and len(scripts) == 1:
             main = scripts[0]
         return f"python3 {main}" if main else ""
