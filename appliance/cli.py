@@ -35,12 +35,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "app": ("apps", "Show one app: its routes, its droplet and its instances."),
     "logs": ("logs", "Show the recent log of an app, and follow it with -f."),
     "scale": ("scale", "Change the number of instances, memory or disk of an app."),
-    "start": ("lifecycle", "Start an app."),
+    "start": ("lifecycle", "Start an app, and wait until an instance runs."),
     "stop": ("lifecycle", "Stop an app."),
-    "restart": ("lifecycle", "Stop an app if it runs, and start it."),
+    "restart": ("lifecycle", "Stop an app if it runs, start it, and wait until an instance runs."),
     "delete": ("delete", "Delete an app and the routes that lead to nothing else."),
     "routes": ("routes", "List the routes of the space, and where they lead."),
-    "droplets": ("droplets", "List the droplets of an app."),
+    "droplets": ("droplets", "List the droplets of an app, the newest first."),
     "trace": ("trace", "Show what the last push of an app made every room do."),
     "doctor": ("doctor", "Check what this machine has for running the appliance."),
     "config": ("config", "Show the settings."),
@@ -114,7 +114,6 @@ def cli(ctx: click.Context, api: str, org: str, space: str, color: str) -> None:
     """A small Cloud Foundry in one process.
 
     `appliance up` starts it; `appliance push NAME` pushes the app in the current folder.
-   
     """
     if color == "never":
         os.environ["NO_COLOR"] = "1"
