@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from email.parser import Parser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ def wheel_name(path: Path) -> str:
 
     Source: the binary distribution format, “File name convention” and “The .dist-info directory”.
     """
-    import zipfile
+    import zipfile  # here, since hardly anybody brings a wheel of his own
 
     try:
         with zipfile.ZipFile(path) as archive:
@@ -44,6 +43,8 @@ def wheel_name(path: Path) -> str:
 
 
 def _read(archive: ZipFile, pattern: str) -> Message:
+    from email.parser import Parser
+
     names = [name for name in archive.namelist() if re.fullmatch(pattern, name)]
     if len(names) != 1:
         raise BadInboxFile("The file is no wheel: it has no .dist-info folder of its own.")

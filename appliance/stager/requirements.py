@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import tomllib
 
 from appliance.stager.errors import BuildFailed
 from appliance.stager.tree import Tree
@@ -56,6 +55,8 @@ def _lines(tree: Tree, name: str, depth: int) -> list[str]:
 
 
 def _project(text: str) -> list[str]:
+    import tomllib
+
     try:
         project = tomllib.loads(text).get("project", {})
         listed = project.get("dependencies", [])
