@@ -12,7 +12,7 @@ import trio
 from appliance.kernel.errors import Unavailable
 from appliance.kernel.http.client import Response
 from appliance.kernel.http.errors import BadAnswer
-from appliance.kernel.http.receive import Spooled
+from appliance.kernel.http.sink import Spooled
 from appliance.kernel.kit import Kit
 from appliance.registry.names import is_guid, slug
 

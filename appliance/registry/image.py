@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from appliance.kernel.http.receive import FileSink, Spooled
+from appliance.kernel.http.sink import FileSink, Spooled
 from appliance.kernel.process.archive_rules import DROPLET_LIMITS
 from appliance.kernel.process.archive_tree import check_cancelled
 from appliance.kernel.process.deflate import GZIP, codec

@@ -26,7 +26,8 @@ from appliance.kernel.errors import BadRequest, NotFound
 from appliance.kernel.http import ranges
 from appliance.kernel.http.errors import ClientGone, TooSlow
 from appliance.kernel.http.multipart import boundary_of
-from appliance.kernel.http.receive import Body, Form, Spooled, check_length, spool, spool_form
+from appliance.kernel.http.receive import Body, Form, check_length, spool, spool_form
+from appliance.kernel.http.sink import Spooled
 
 if TYPE_CHECKING:
     from appliance.kernel.clock import Clock

@@ -23,7 +23,7 @@ from appliance.kernel.clock import Clock
 from appliance.kernel.http.auth import basic_header
 from appliance.kernel.http.errors import BadAnswer, HttpFailed
 from appliance.kernel.http.fetch import MAX_TOLD, Fetch, Moved, bad_answer, fetch, too_large
-from appliance.kernel.http.receive import FileSink, Spooled
+from appliance.kernel.http.sink import FileSink, Spooled
 from appliance.kernel.trace import SENDER_HEADER, TRACE_HEADER, current_trace
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ import trio
 
 from appliance.kernel.errors import BadRequest, TooLarge
 from appliance.kernel.http.errors import BadAnswer, ClientGone, HttpFailed, TooSlow
-from appliance.kernel.http.receive import Body, Spooled, spool
+from appliance.kernel.http.receive import Body, spool
+from appliance.kernel.http.sink import Spooled
 
 MAX_HEAD = 64 * 1024  # bytes
 MAX_TOLD = 2000  # bytes of an error answer that are read

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from appliance.kernel.http import protocol
 from appliance.kernel.http import server as server_module
 from appliance.kernel.http.blob_plane import Blob, Exchange
 from appliance.kernel.http.server import serve_http
@@ -163,7 +164,7 @@ async def test_hostile_bytes_end_nothing(serve: Serve, connect: Connect) -> None
 
 async def test_slow_head(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """A head that drips past its deadline gets 408, however busily it drips."""
-    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     raw = await connect(await serve(hello))
 
     async def drip() -> None:
@@ -181,7 +182,7 @@ async def test_slow_head(serve: Serve, connect: Connect, monkeypatch: pytest.Mon
 
 async def test_slow_body(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that stops half-way gets 408 and the app hears of it."""
-    monkeypatch.setattr(server_module, "SLOW_WINDOW", 0.2)
+    monkeypatch.setattr(protocol, "SLOW_WINDOW", 0.2)
     heard = trio.Event()
 
     @app_of
@@ -201,7 +202,7 @@ async def test_idle_connection_is_closed(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an answer the next request must come within the keep-alive time."""
-    monkeypatch.setattr(server_module, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "KEEP_ALIVE_SECONDS", 0.1)
     raw = await connect(await serve(hello))
     await raw.send(GET)
     await raw.until(b"\r\n\r\n/")
@@ -256,13 +257,13 @@ async def test_stopping_finishes_what_is_in_flight(
         await answer(send)
 
     url = await serve(slow)
-    idle, busy = await connect(url), await connect(url)
+    idle, busy, silent = [await connect(url) for _ in range(3)]
     await idle.send(GET)
     await idle.until(b"ok")
     await busy.send(GET.replace(b" / ", b" /slow "))
     await started.wait()
     kit.stopping.set()
-    assert await idle.rest() == b""
+    assert await idle.rest() == await silent.rest() == b""
     with pytest.raises(OSError, match="connect"):
         await connect(url)
     go.set()
