@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import trio
-from appliance.kernel.http.client import Client
-from appliance.kernel.process.spawner import Spawner
 
 from appliance.kernel.bus import Bus, Message, Subscription
 from appliance.kernel.bus.codec import BusMessage, Undecodable, decode, encode
 from appliance.kernel.clock import Clock, Ids
 from appliance.kernel.health import Health
+from appliance.kernel.http.client import Client
+from appliance.kernel.process.spawner import Spawner
 from appliance.kernel.trace import SENDER_HEADER, TRACE_HEADER, Trace, current_trace
 
 T = TypeVar("T")
@@ -118,11 +118,21 @@ class Kit:
         if received.reply:
             self.bus.publish(received.reply, encode(answer), headers=self.headers())
 
-    def receive(self, message: Message, kind: type[T]) -> Received[T] | None:
-        """Decode *message* and join its push; None (and an error reply) when it is not a *kind*."""
+    def join(self, message: Message) -> tuple[str, str]:
+        """Work for the push of *message* from now on, and tell the trace that it came.
+
+        Returns its sender and its push, "" where it names none.
+        """
         trace = message.headers.get(TRACE_HEADER, "")
         sender = message.headers.get(SENDER_HEADER, "")
         current_trace.set(trace)
+        if trace and not message.subject.startswith("_INBOX."):
+            self.trace.event("message.received", subject=message.subject, sender=sender)
+        return sender, trace
+
+    def receive(self, message: Message, kind: type[T]) -> Received[T] | None:
+        """Decode *message* and join its push; None (and an error reply) when it is not a *kind*."""
+        sender, trace = self.join(message)
         try:
             body = decode(message.data, kind)
         except Undecodable as error:
@@ -130,8 +140,6 @@ class Kit:
             if message.reply:
                 self.bus.publish(message.reply, encode({"error": str(error)}))
             return None
-        if not message.subject.startswith("_INBOX.") and trace:
-            self.trace.event("message.received", subject=message.subject, sender=sender)
         return Received(body, message.subject, message.reply, sender, trace)
 
 

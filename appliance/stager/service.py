@@ -15,7 +15,6 @@ from appliance.kernel.bus import Message, Subscription
 from appliance.kernel.bus.codec import Undecodable, decode, encode
 from appliance.kernel.component import serve_component
 from appliance.kernel.kit import Kit
-from appliance.kernel.trace import TRACE_HEADER, current_trace
 from appliance.stager.caches import Caches
 from appliance.stager.errors import StagerBusy, StagerStopping, StagingError
 from appliance.stager.messages import StagingReply, StagingRequest
@@ -110,7 +109,7 @@ class Desk:
     async def take(self, requests: Subscription, working: trio.Nursery) -> None:
         """Start one task per request, or answer at once why there is none."""
         async for message in requests:
-            current_trace.set(message.headers.get(TRACE_HEADER, ""))
+            self.kit.join(message)
             try:
                 request = decode(message.data, StagingRequest)
             except Undecodable as error:

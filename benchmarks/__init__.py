@@ -1,0 +1,1 @@
+"""What is measured, against named peers in the same run: ``python -m benchmarks [NAME …]``."""
