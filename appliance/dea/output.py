@@ -16,10 +16,10 @@ from appliance.dea.lines import LineSplitter, batches
 from appliance.kernel.kit import Kit
 from appliance.logs.messages import Line, LogLines
 
-CHUNK = 64 * 1024  # bytes, the size of a pipe
+CHUNK = 32 * 1024  # bytes taken at a time: a few milliseconds of work
 FILE_LIMIT = 4 * 1024 * 1024  # bytes of a log file; then its older half goes
 RATE = 2 * 1024 * 1024  # bytes a second that one output may say for long …
-BURST = 16 * 1024 * 1024  # … and at once
+BURST = 4 * 1024 * 1024  # … and at once
 LINE_COST = 64  # bytes that each line counts besides its text
 BREATH = 0.001  # seconds between two looks at an output whose words are thrown away
 
