@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -28,19 +28,30 @@ MAX_ROUTES = 4096  # subjects whose subscribers are remembered
 INBOX = "_INBOX."  # answers go to subjects below it
 
 
+class Receiver(Protocol):
+    """Who may be attached to the bus: a `Mailbox`, or an outside client's subscription."""
+
+    @property
+    def load(self) -> float:
+        """How busy it looks beside other members of its queue group; 0 is idle."""
+
+    def put(self, message: Message, size: int) -> None:
+        """Take *message* of *size* bytes, or drop it; never waits."""
+
+
 class _Group:
     """Members of one queue group that match one subject; each message goes to one of them."""
 
     __slots__ = ("_members", "_turn")
 
     def __init__(self) -> None:
-        self._members: list[Mailbox] = []
+        self._members: list[Receiver] = []
         self._turn = 0
 
-    def join(self, member: Mailbox) -> None:
+    def join(self, member: Receiver) -> None:
         self._members.append(member)
 
-    def choose(self) -> Mailbox:
+    def choose(self) -> Receiver:
         """The least busy member; those that are equally busy take turns."""
         members = self._members
         if len(members) == 1:
@@ -50,14 +61,14 @@ class _Group:
         return min(members[first:] + members[:first], key=_load)
 
 
-def _load(member: Mailbox) -> int:
+def _load(member: Receiver) -> float:
     return member.load
 
 
 class _Route(NamedTuple):
     """Who receives what is published to one subject."""
 
-    alone: tuple[Mailbox, ...]
+    alone: tuple[Receiver, ...]
     groups: tuple[_Group, ...]
 
 
@@ -77,7 +88,7 @@ class LocalBus:
         self.max_payload = max_payload  # bytes of headers and data in one message
         self._queue_messages = queue_messages
         self._queue_bytes = queue_bytes
-        self._subscribers: SubjectTrie[tuple[str, Mailbox]] = SubjectTrie()
+        self._subscribers: SubjectTrie[tuple[str, Receiver]] = SubjectTrie()
         self._mailboxes: set[Mailbox] = set()
         self._routes: dict[str, _Route] = {}  # forgotten whenever somebody (un)subscribes
         # Inboxes of requests come and go too fast for the trie: they are found by name.
@@ -99,18 +110,13 @@ class LocalBus:
     @asynccontextmanager
     async def subscribe(self, subject: str, *, queue: str = "") -> AsyncIterator[Subscription]:
         """Receive what matches *subject* while the context is open."""
-        check_pattern(subject)
-        if queue:
-            check_queue(queue)
-        self._check_open()
-        mailbox = self._mailbox()
-        self._subscribers.add(subject, (queue, mailbox))
-        self._routes.clear()
+        mailbox = Mailbox(max_messages=self._queue_messages, max_bytes=self._queue_bytes)
+        self.attach(mailbox, subject, queue=queue)
+        self._mailboxes.add(mailbox)
         try:
             yield mailbox
         finally:
-            self._subscribers.remove(subject, (queue, mailbox))
-            self._routes.clear()
+            self.detach(mailbox, subject, queue=queue)
             self._mailboxes.discard(mailbox)
             mailbox.discard()
 
@@ -167,6 +173,45 @@ class LocalBus:
                 inbox.fail(BusClosed("The bus was closed before an answer came."))
         await trio.lowlevel.checkpoint()
 
+    # For listeners, whose clients are no tasks of this process.
+
+    def attach(self, receiver: Receiver, pattern: str, *, queue: str = "") -> None:
+        """Let *receiver* have what matches *pattern*, until `detach` with the same arguments."""
+        check_pattern(pattern)
+        if queue:
+            check_queue(queue)
+        self._check_open()
+        self._subscribers.add(pattern, (queue, receiver))
+        self._routes.clear()
+
+    def detach(self, receiver: Receiver, pattern: str, *, queue: str = "") -> None:
+        """Undo `attach`."""
+        self._subscribers.remove(pattern, (queue, receiver))
+        self._routes.clear()
+
+    def forward(self, message: Message, size: int) -> bool:
+        """Deliver *message*, whose headers are counted in *size* already.
+
+        Returns:
+          Whether anybody listens on its subject.
+
+        Raises:
+          BadSubject, PayloadTooLarge, BusClosed: as `publish`.
+        """
+        reply = message.reply
+        if reply and reply not in self._inboxes:
+            check_subject(reply)
+        return self._deliver(message, size)
+
+    def listeners(self, subject: str) -> list[Receiver]:
+        """Who would receive *subject*, all members of queue groups included."""
+        return [receiver for _, receiver in self._subscribers.match(subject)]
+
+    def subscriptions(self) -> Iterator[tuple[str, str, Receiver]]:
+        """Pattern, queue group ("" for none) and receiver of every subscription."""
+        for pattern, (queue, receiver) in self._subscribers.items():
+            yield pattern, queue, receiver
+
     def _check_open(self) -> None:
         if self._closed:
             raise BusClosed("The bus is closed.")
@@ -180,10 +225,6 @@ class LocalBus:
         self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None
     ) -> bool:
         """Deliver one message, and tell whether anybody listens."""
-        if self._closed:
-            raise BusClosed("The bus is closed.")
-        inbox = self._inboxes.get(subject)
-        route = self._routes.get(subject) or self._route(subject)
         if reply and reply not in self._inboxes:
             check_subject(reply)
         size = len(data)
@@ -192,16 +233,23 @@ class LocalBus:
             size += size_of_headers(headers)
         else:
             headers = {}
+        return self._deliver(Message(subject, data, reply, headers), size)
+
+    def _deliver(self, message: Message, size: int) -> bool:
+        if self._closed:
+            raise BusClosed("The bus is closed.")
+        subject = message.subject
+        inbox = self._inboxes.get(subject)
+        route = self._routes.get(subject) or self._route(subject)
         if size > self.max_payload:
             raise PayloadTooLarge(
                 f"A message of {size} bytes for {subject} is above the limit"
                 f" of {self.max_payload} bytes."
             )
-        message = Message(subject, data, reply, headers)
         if inbox is not None:
             inbox.put(message, size)
-        for mailbox in route.alone:
-            mailbox.put(message, size)
+        for receiver in route.alone:
+            receiver.put(message, size)
         for group in route.groups:
             group.choose().put(message, size)
         return inbox is not None or route is not _NOWHERE
@@ -213,11 +261,11 @@ class LocalBus:
             check_subject(subject)
         alone = []
         groups: dict[str, _Group] = {}
-        for queue, mailbox in self._subscribers.match(subject):
+        for queue, receiver in self._subscribers.match(subject):
             if queue:
-                groups.setdefault(queue, _Group()).join(mailbox)
+                groups.setdefault(queue, _Group()).join(receiver)
             else:
-                alone.append(mailbox)
+                alone.append(receiver)
         route = _Route(tuple(alone), tuple(groups.values())) if alone or groups else _NOWHERE
         if not passing:
             if len(self._routes) >= MAX_ROUTES:

@@ -7,6 +7,7 @@ token, and a last token ``>`` for one or more. Pure: no bus, no clock.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -93,11 +94,11 @@ class _Node(Generic[T]):
 
     def __init__(self) -> None:
         self.children: dict[str, _Node[T]] = {}
-        self.values: list[T] = []
+        self.values: dict[T, None] = {}  # in order; many may share one pattern
 
 
 class SubjectTrie(Generic[T]):
-    """Values by pattern, found by subject in one walk over its tokens.
+    """Hashable values by pattern, found by subject in one walk over its tokens.
 
     The walk keeps all nodes that still match side by side instead of recursing, so
     its cost is bounded by the size of the trie, however many ``*`` there are.
@@ -107,14 +108,14 @@ class SubjectTrie(Generic[T]):
         self._root: _Node[T] = _Node()
 
     def add(self, pattern: str, value: T) -> None:
-        """Let *value* be found for whatever *pattern* matches."""
+        """Let *value* be found for whatever *pattern* matches; once, however often added."""
         node = self._root
         for token in pattern.split("."):
             child = node.children.get(token)
             if child is None:
                 child = node.children[token] = _Node()
             node = child
-        node.values.append(value)
+        node.values[value] = None
 
     def remove(self, pattern: str, value: T) -> None:
         """Forget *value* under *pattern*, and the nodes that only it needed.
@@ -128,7 +129,7 @@ class SubjectTrie(Generic[T]):
             path.append(path[-1].children[token])
         if value not in path[-1].values:
             raise KeyError(pattern)
-        path[-1].values.remove(value)
+        del path[-1].values[value]
         for parent, token, node in zip(path[-2::-1], tokens[::-1], path[:0:-1], strict=True):
             if node.values or node.children:
                 break
@@ -154,6 +155,18 @@ class SubjectTrie(Generic[T]):
         for node in nodes:
             found += node.values
         return found
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Every pattern with each of its values."""
+        waiting = [("", self._root)]
+        while waiting:
+            path, node = waiting.pop()
+            for value in node.values:
+                yield path, value
+            waiting += [
+                (f"{path}.{token}" if path else token, child)
+                for token, child in node.children.items()
+            ]
 
     def __bool__(self) -> bool:
         return bool(self._root.children)
