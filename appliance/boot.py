@@ -24,7 +24,9 @@ from appliance.kernel.health import Health
 from appliance.kernel.http.client import Client
 from appliance.kernel.http.sockets import listen
 from appliance.kernel.kit import Kit
+from appliance.kernel.process.ledger import Ledger
 from appliance.kernel.process.spawner import open_spawner
+from appliance.kernel.process.sweep import hold_state, sweep
 from appliance.kernel.trace import Sink, Trace, TraceLog
 
 
@@ -45,14 +47,31 @@ class Running:
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """Sockets that listen already, as ``fd://`` addresses and as URLs."""
+    """Sockets that listen already, as ``fd://`` addresses and as URLs; the state, if any."""
 
     binds: dict[str, str]
     urls: dict[str, str]
+    state: Ledger | None = None  # of the state folder, which is ours while it is open
 
 
 def bind_sockets(config: Config) -> Bound:
-    """Open every listener now. Raises PortTaken, naming who holds the port."""
+    """Hold the state folder and open every listener, once what was killed is cleared up.
+
+    Raises:
+      StateBusy: another appliance has the state folder; the sentence names it.
+      PortTaken: somebody listens there; the sentence names who.
+    """
+    sweep()
+    state = hold_state(config.state) if config.state else None
+    try:
+        return replace(_bind_sockets(config), state=state)
+    except BaseException:
+        if state:
+            state.close()
+        raise
+
+
+def _bind_sockets(config: Config) -> Bound:
     wanted = {
         "controller": config.controller.bind,
         "router": config.router.bind,
@@ -80,17 +99,26 @@ def _nth(bind: str, number: int) -> str:
 
 @asynccontextmanager
 async def running(
-    config: Config | None = None, *, bound: Bound | None = None, sinks: Sequence[Sink] = ()
+    config: Config | None = None,
+    *,
+    bound: Bound | None = None,
+    sinks: Sequence[Sink] = (),
+    confined: bool = False,
 ) -> AsyncIterator[Running]:
     """A whole appliance while the block runs; nothing is left of it afterwards.
 
-    Without a *config* every port is one that the operating system picks.
+    Without a *config* every port is one that the operating system picks. *confined* says that
+    this process is in a PID namespace of its own.
     """
     config = config or anywhere(Config())
     bound = bound or bind_sockets(config)
     async with AsyncExitStack() as stack:
+        if bound.state:
+            stack.callback(bound.state.close)
         trace_log = TraceLog(config.trace_events)
-        spawner = await stack.enter_async_context(open_spawner(config.sandbox))
+        spawner = await stack.enter_async_context(
+            open_spawner(config.sandbox, ledger=bound.state, confined=confined)
+        )
         bus = await stack.enter_async_context(_open_bus(config.bus))
         client = Client()
         stack.push_async_callback(client.aclose)

@@ -35,6 +35,7 @@ class Manners:
     verbose: bool = False
     notes: tuple[str, ...] = ()  # warnings for the banner
     pid: int = 0  # ours, as seen from outside of the namespace
+    confined: bool = False  # in a PID namespace of our own
 
 
 @click.command()
@@ -82,7 +83,7 @@ def up(
     """
     flags = {"state": state, "port": port, "listen": listen, "bus": bus, "sandbox": sandbox}
     config = settings.load(file=file, environ=os.environ, flags=flags).config
-    # Bound before the namespace is entered: who holds a port is looked up by its real pid.
+    # Before the namespace is entered: who holds a port or the state is known by its real pid.
     bound = bind_sockets(config)
     files = [endpoints_file.default_path()]
     if config.state is not None:
@@ -97,7 +98,7 @@ def up(
         pid=os.getpid(),
     )
     if not no_own_pidns:
-        enter_own_pid_namespace()
+        manners = replace(manners, confined=bool(enter_own_pid_namespace()))
     return trio.run(_run, config, bound, manners, screen)
 
 
@@ -137,7 +138,9 @@ async def _run(config: Config, bound: Bound, manners: Manners, screen: Screen) -
                     stop.set()
 
         await nursery.start(watch)
-        async with running(config, bound=bound, sinks=[sink]) as appliance:
+        async with running(
+            config, bound=bound, sinks=[sink], confined=manners.confined
+        ) as appliance:
             endpoints = replace(appliance.endpoints, pid=manners.pid)
             try:
                 _ready(endpoints, manners, screen, domain=config.controller.app_domain)

@@ -364,7 +364,8 @@ def test_the_host_network_is_open_when_asked_for(said: Said, layer: str) -> None
 def test_the_environment_is_the_profiles(said: Said, layer: str) -> None:
     """Of the appliance's own environment nothing is seen."""
     given = {"GIVEN", "HOME", "LANG", "PATH", "PWD", "TMPDIR", "USER"}
-    harmless = {"APPLIANCE_MARK", "LC_CTYPE"}  # ours to find strays; Python's own
+    # Ours to find strays; Python's own; that of the shell at the gate.
+    harmless = {"APPLIANCE_MARK", "LC_CTYPE", "SHLVL"}
     assert {"GIVEN", "HOME", "TMPDIR"} <= set(said(layer)["environment"]) <= given | harmless
 
 

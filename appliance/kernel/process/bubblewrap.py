@@ -1,7 +1,8 @@
 """A profile as a command line of bubblewrap. Pure, but for the aliases of closed folders.
 
-``setpriv`` (root only: stop being root) → ``bwrap`` (namespaces, mounts, seccomp) →
-``prlimit`` (inside, where processes are counted per sandbox) → the program.
+``setpriv`` (root only: stop being root) → ``bwrap`` (namespaces, mounts, seccomp) → the gate
+(unless nothing can outlive us anyway) → ``prlimit`` (inside, where processes are counted per
+sandbox) → the program.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.kernel.errors import BadRequest
+from appliance.kernel.process.kill import RUN
 from appliance.kernel.process.profile import (
     HOME,
     MIB,
@@ -20,7 +22,7 @@ from appliance.kernel.process.profile import (
     Profile,
     environment,
 )
-from appliance.kernel.process.start import Data, Word
+from appliance.kernel.process.start import Data, Gate, Word
 
 UID = 2000  # "vcap" inside, as on Cloud Foundry's cells; outside it is the sandbox's user
 TMP = 64 * MIB  # bytes of RAM that /tmp may take
@@ -42,6 +44,16 @@ NSSWITCH = """\
 passwd: files
 group: files
 hosts: files dns
+"""
+
+#: Says that it is there, waits to hear that the appliance is too, closes its end and goes on.
+#: By bash, since other shells lose variables with dots in their names.
+GATE = """\
+APPLIANCE_GATE=$1; shift
+echo >&"$APPLIANCE_GATE"
+read -r -u "$APPLIANCE_GATE" APPLIANCE_WORD || exit 1
+exec {APPLIANCE_GATE}>&-
+exec "$@"
 """
 
 #: What runtimes of any kind read below /etc; absent ones are left out.
@@ -68,6 +80,7 @@ class Tools:
     bwrap: str
     prlimit: str
     setpriv: str = ""  # only root needs it
+    bash: str = ""  # for the gate; "" goes without
     uid: int | None = None  # the user to become, from root; None: stay who we are
     roots: tuple[str, ...] = ()  # words that lay out /usr and its links, see `layout`
     extra: tuple[str, ...] = ()  # more of CONFIGURATION, e.g. /etc/java-17-openjdk
@@ -112,8 +125,10 @@ class Bubblewrap:
             words += ["--seccomp", Data("seccomp", tools.seccomp)]
         # Last, when all is in place. Without it a program could fill RAM through "/".
         words += ["--remount-ro", "/", "--"]
+        if tools.bash:
+            words += [tools.bash, "-p", "-c", GATE, "gate", Gate("gate")]
         words += [tools.prlimit, *limits(profile.limits, tools), "--", *argv]
-        return Command(argv=words, env={"PATH": "/usr/bin:/bin"}, cwd=None)
+        return Command(argv=words, env={"PATH": "/usr/bin:/bin", RUN: ""}, cwd=None)
 
     def options(self, profile: Profile) -> list[str]:
         """What goes through ``--args``: everything but the generated files."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
-from appliance.kernel.process.usage import process_table, read_process, tree
+from appliance.kernel.process.usage import Process, process_table, read_process, tree
 
 #: A child whose environment has this variable gets a value of its own in it, which those below
 #: it inherit: the way to find what has left the tree of processes.
 MARK = "APPLIANCE_MARK"
+#: One that has this variable gets the name of our run in it: the way to find, after a restart,
+#: what has outlived us. bwrap gets it, and does not hand it on to the program inside.
+RUN = "APPLIANCE_RUN"
 
 
 def program_in(pid: int) -> int:
@@ -35,16 +39,29 @@ def kill_tree(root: int, mark: str = "") -> None:
     """Kill *root*, its descendants and the sessions they lead, even while they are forking.
 
     With a *mark* also whoever has it in its environment, which a daemon that has left tree and
-    session still has. They are stopped first, and looked for again until nobody new is found,
-    so that none can slip away between the looking and the killing.
+    session still has.
+    """
+
+    def family(table: Mapping[int, Process]) -> list[Process]:
+        members = tree(root, table)
+        if mark:
+            members += [one for one in table.values() if _marked(one.pid, mark)]
+        return members
+
+    kill_all(family)
+    _signal(root, signal.SIGKILL)
+
+
+def kill_all(family: Callable[[Mapping[int, Process]], Iterable[Process]]) -> set[tuple[int, int]]:
+    """Kill whom *family* picks from the process table; returns their pids and births.
+
+    They are stopped first, and looked for again until nobody new is found, so that none can
+    slip away between the looking and the killing.
     """
     found: set[tuple[int, int]] = set()
     for _ in range(100):
-        table = process_table()
-        family = tree(root, table)
-        if mark:
-            family += [one for one in table.values() if _marked(one.pid, mark)]
-        members = {(one.pid, one.born) for one in family if one.state != "Z"}
+        picked = family(process_table())
+        members = {(one.pid, one.born) for one in picked if one.state != "Z"}
         if not members - found:
             break
         for pid, _born in members - found:
@@ -54,7 +71,7 @@ def kill_tree(root: int, mark: str = "") -> None:
         process = read_process(pid)
         if process is not None and process.born == born:
             _signal(pid, signal.SIGKILL)
-    _signal(root, signal.SIGKILL)
+    return found
 
 
 def send_signal(pid: int, number: int) -> None:
@@ -69,12 +86,23 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def of_run(pid: int, run: str) -> bool:
+    """Whether the process *pid* was started, perhaps by others in between, in the run *run*."""
+    ours = (f"{RUN}={run}".encode(), f"{MARK}={run}.".encode())
+    return any(one == ours[0] or one.startswith(ours[1]) for one in _environment(pid))
+
+
 def _marked(pid: int, mark: str) -> bool:
+    return f"{MARK}={mark}".encode() in _environment(pid)
+
+
+def _environment(pid: int) -> list[bytes]:
+    """What *pid* was started with; nothing where we may not look."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as environ:
-            return f"{MARK}={mark}".encode() in environ.read().split(b"\0")
+            return environ.read().split(b"\0")
     except OSError:
-        return False
+        return []
 
 
 def anyone(mark: str) -> bool:

@@ -130,6 +130,8 @@ def _restrict(order: dict) -> None:  # type: ignore[type-arg]
 
     prctl("no_new_privs", PR_SET_NO_NEW_PRIVS, 1)
     prctl("parent-death signal", PR_SET_PDEATHSIG, 9)
+    if os.getppid() != order["parent"]:
+        raise _Refused("the appliance has ended")  # before the kernel could be told to tell us
     if attribute := order["ruleset"]:
         size = ctypes.c_size_t(len(attribute))
         ruled = check("landlock", libc.syscall(CREATE_RULESET, attribute, size, 0))

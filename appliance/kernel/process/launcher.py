@@ -50,6 +50,7 @@ class Launcher:
         order = {
             "name": profile.name,
             "mark": MARK,
+            "parent": os.getpid(),
             "uid": self.uid,
             "limits": {
                 "RLIMIT_DATA": limits.memory,

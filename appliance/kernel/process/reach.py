@@ -15,10 +15,11 @@ import stat
 import tempfile
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from appliance.kernel.process import syscalls
+from appliance.kernel.process.folders import noted_folder
 
 
 class Reach:
@@ -28,6 +29,7 @@ class Reach:
         self._uid = uid
         self._folder: Path | None = None  # of the aliases; made when the first is needed
         self._making = threading.Lock()
+        self._made = ExitStack()
         self._mounted: dict[Path, Path] = {}  # path: alias
 
     def of(self, path: Path) -> Path:
@@ -57,14 +59,14 @@ class Reach:
 
     def close(self) -> None:
         """Remove the folder. The mounts end with the thread and its children."""
-        if self._folder is not None:
-            with suppress(OSError):
-                os.rmdir(self._folder)
+        self._made.close()
 
     def _aliases(self) -> Path:
         with self._making:
             if self._folder is None:
-                self._folder = _open_folder(self._uid)
+                parent = _open_parent(self._uid)
+                self._folder = self._made.enter_context(noted_folder("reach", parent))
+                self._folder.chmod(0o711)
             return self._folder
 
     def _mount(self, path: Path, alias: Path) -> None:
@@ -106,11 +108,9 @@ def _same(path: Path, alias: Path) -> bool:
         return False
 
 
-def _open_folder(uid: int) -> Path:
-    """A new, empty folder that *uid* can pass through; usually below the temporary folder."""
+def _open_parent(uid: int) -> str:
+    """A folder that *uid* can pass through; usually the temporary folder."""
     for parent in (tempfile.gettempdir(), "/run", "/tmp"):
         if passable(Path(os.path.realpath(parent)), uid) and os.access(parent, os.W_OK):
-            folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="appliance-", dir=parent)))
-            folder.chmod(0o711)
-            return folder
+            return parent
     raise OSError(f"No folder for temporary files is open to user {uid}")

@@ -11,7 +11,6 @@ import glob
 import os
 import resource
 import shutil
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Literal, Protocol
 
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.process.bubblewrap import Bubblewrap, Tools, layout
+from appliance.kernel.process.folders import noted_folder
 from appliance.kernel.process.landlock import abi_version
 from appliance.kernel.process.launcher import Launcher
 from appliance.kernel.process.output import Completed
@@ -205,6 +205,8 @@ def _bubblewrap(plain: Sandbox, filter_: bytes | None) -> tuple[Sandbox | None, 
         del found["setpriv"]
     if missing := [name for name, path in found.items() if not path]:
         return None, f"{' and '.join(missing)} not installed"
+    if not plain.spawner.confined and (bash := shutil.which("bash")):
+        found["bash"] = bash
     tools = Tools(
         **{name: path for name, path in found.items() if path},
         uid=plain.uid,
@@ -221,22 +223,23 @@ def _bubblewrap(plain: Sandbox, filter_: bytes | None) -> tuple[Sandbox | None, 
 
 async def _fault(sandbox: Sandbox) -> str:
     """Run one program in *sandbox*; what it said if that failed, else nothing."""
-    home = Path(tempfile.mkdtemp(prefix="probe-"))
     try:
-        if sandbox.uid is not None:
-            os.chown(home, sandbox.uid, sandbox.uid)
-        profile = Profile(name="probe", home=home, cwd=HOME)
-        command = sandbox.command(profile, ["true"])
-        done = await sandbox.spawner.run(
-            command.argv, env=command.env, cwd=command.cwd, timeout=PROBE
-        )
+        with noted_folder("probe") as home:
+            try:
+                if sandbox.uid is not None:
+                    os.chown(home, sandbox.uid, sandbox.uid)
+                profile = Profile(name="probe", home=home, cwd=HOME)
+                command = sandbox.command(profile, ["true"])
+                done = await sandbox.spawner.run(
+                    command.argv, env=command.env, cwd=command.cwd, timeout=PROBE
+                )
+            finally:
+                if sandbox.reach:
+                    reach = sandbox.reach
+                    await sandbox.spawner.call(lambda: reach.drop(home))
+                os.chown(home, os.getuid(), -1)
     except SpawnFailed as error:
         return str(error).removesuffix(".")
-    finally:
-        if sandbox.reach:
-            reach = sandbox.reach
-            await sandbox.spawner.call(lambda: reach.drop(home))
-        shutil.rmtree(home)
     if done.timed_out:
         return f"did not start within {PROBE:g} s"
     return _last_line(done) if done.returncode else ""

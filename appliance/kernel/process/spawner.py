@@ -10,16 +10,19 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import outcome
 import trio
 
-from appliance.kernel.process.kill import MARK, anyone, kill_group, kill_tree, send_signal
+from appliance.kernel.process.folders import our_ledger
+from appliance.kernel.process.kill import MARK, RUN, anyone, kill_group, kill_tree, send_signal
+from appliance.kernel.process.ledger import Ledger
 from appliance.kernel.process.output import Completed, Lines, Tail
 from appliance.kernel.process.start import Data, Made, Order, SpawnFailed, Word
 
@@ -33,6 +36,7 @@ T = TypeVar("T")
 
 CHUNK = 64 * 1024  # bytes; the size of a pipe
 LEFTOVER = 0.5  # seconds that output may still come after the command itself has ended
+GATE = 10.0  # seconds for a sandbox to come up, which takes 10 ms
 UNKILLABLE = 10.0  # seconds after SIGKILL until a child (in a broken file system) is given up
 
 
@@ -43,11 +47,12 @@ class Child:
     them; the process itself is reaped as soon as it ends, whether or not somebody waits.
     """
 
-    def __init__(self, spawner: Spawner, made: Made) -> None:
+    def __init__(self, spawner: Spawner, made: Made, note: int) -> None:
         self._spawner = spawner
         self._popen = made.popen
         self._pidfd = made.pidfd
         self._mark = made.mark
+        self._note = note
         self._ended = trio.Event()
         self.pid = made.popen.pid
         self.stdin = trio.lowlevel.FdStream(made.stdin) if made.stdin is not None else None
@@ -117,16 +122,24 @@ class Child:
         kill_group(self.pid)
         if self._mark and anyone(self._mark):
             kill_tree(self.pid, self._mark)
-        return self._popen.wait()
+        status = self._popen.wait()
+        self._spawner.forget(self._note)
+        return status
 
 
 class Spawner:
-    """Starts children. Get one from `open_spawner`; it is part of every room's kit."""
+    """Starts children. Get one from `open_spawner`; it is part of every room's kit.
+
+    *confined* says that this process is in a PID namespace of its own: then nothing outlives
+    it anyway, and neither notes in the *ledger* nor gates are needed.
+    """
 
     sandbox: Sandbox  # set by `open_spawner`
     reach: Reach | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger, *, confined: bool = False) -> None:
+        self.confined = confined
+        self._ledger = ledger
         self.children: set[Child] = set()
         self.waits = trio.CapacityLimiter(1000)  # threads that wait, where pidfds are missing
         self._token = trio.lowlevel.current_trio_token()
@@ -162,13 +175,23 @@ class Spawner:
         given = dict(env)
         if MARK in given:
             self._marks += 1
-            given[MARK] = f"{os.getpid()}.{self._marks}"
+            given[MARK] = f"{self._ledger.run}.{self._marks}"
+        if RUN in given:
+            given[RUN] = self._ledger.run
         order = Order(list(argv), given, cwd, tuple(pass_fds))
-        child = Child(self, await self.call(lambda: order.make(stdin, stdout, stderr)))
+
+        def make() -> tuple[Made, int]:
+            made = order.make(stdin, stdout, stderr)
+            return made, -1 if self.confined else self._ledger.child(made.popen.pid)
+
+        made, note = await self.call(make)
+        child = Child(self, made, note)
         self.children.add(child)
         # A task of the system's: an error in the caller's body must reach it as it is, not in
         # the group that a nursery of our own would wrap around it.
         trio.lowlevel.spawn_system_task(self._look_after, child)
+        if made.gate is not None:
+            await _let_in(child, made.gate, str(argv[0]))
         return child
 
     async def run(
@@ -193,12 +216,13 @@ class Spawner:
         Raises:
           SpawnFailed: as `spawn`.
         """
-        child = await self.spawn(argv, env=env, cwd=cwd, stdin="pipe" if input else "null")
+        child: Child | None = None
         out, err = Tail(limit), Tail(limit)
-        assert child.stdout is not None
-        assert child.stderr is not None
         try:
             with trio.move_on_after(timeout) as patience:
+                child = await self.spawn(argv, env=env, cwd=cwd, stdin="pipe" if input else "null")
+                assert child.stdout is not None
+                assert child.stderr is not None
                 async with trio.open_nursery() as pumps:
                     pumps.start_soon(_feed, child.stdin, input)
                     pumps.start_soon(_drain, child.stdout, out, on_line, False)
@@ -207,9 +231,11 @@ class Spawner:
                     # A background process may hold the pipes open for ever.
                     pumps.cancel_scope.deadline = trio.current_time() + LEFTOVER
         finally:
-            await child.aclose()
+            if child is not None:
+                await child.aclose()
+        status = None if child is None else child.returncode
         return Completed(
-            returncode=-signal.SIGKILL if child.returncode is None else child.returncode,
+            returncode=-signal.SIGKILL if status is None else status,
             stdout=out.kept(),
             stderr=err.kept(),
             timed_out=patience.cancelled_caught,
@@ -227,6 +253,11 @@ class Spawner:
         return await trio.lowlevel.wait_task_rescheduled(  # type: ignore[no-any-return]
             lambda _: trio.lowlevel.Abort.FAILED
         )
+
+    def forget(self, note: int) -> None:
+        """Take back a note in the ledger."""
+        if note >= 0:
+            self._ledger.forget(note)
 
     def post(self, job: Callable[[], None]) -> None:
         """Run *job* on the spawner's thread soon; an error in it ends the run loudly."""
@@ -260,20 +291,44 @@ class Spawner:
 
 
 @asynccontextmanager
-async def open_spawner(sandbox_mode: str = "auto") -> AsyncIterator[Spawner]:
+async def open_spawner(
+    sandbox_mode: str = "auto", *, ledger: Ledger | None = None, confined: bool = False
+) -> AsyncIterator[Spawner]:
     """A spawner and its sandbox; leaving the block kills every child and ends its thread.
+
+    Args:
+      sandbox_mode: ``"auto"``, ``"require"`` or ``"off"``, see `probe`.
+      ledger: Where children are noted; by default in the one of this process.
+      confined: Whether this process is in a PID namespace of its own, see `Spawner`.
 
     Raises:
       SandboxRefused: *sandbox_mode* is ``"require"`` and programs cannot be isolated.
     """
     from appliance.kernel.process.sandbox import probe
 
-    spawner = Spawner()
+    with nullcontext(ledger) if ledger else our_ledger() as notes:
+        spawner = Spawner(notes, confined=confined)
+        try:
+            spawner.sandbox = await probe(spawner, sandbox_mode)
+            yield spawner
+        finally:
+            await spawner.close()
+
+
+async def _let_in(child: Child, gate: socket.socket, program: str) -> None:
+    """Tell *child*, when it says that it is there, that we still are; it waits for that."""
     try:
-        spawner.sandbox = await probe(spawner, sandbox_mode)
-        yield spawner
-    finally:
-        await spawner.close()
+        with gate, trio.fail_after(GATE):
+            await trio.lowlevel.wait_readable(gate)
+            # It may have ended instead, and has told why on its stderr.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                gate.send(b"\n")
+    except trio.TooSlowError:
+        await child.aclose()
+        raise SpawnFailed(program, f"it did not begin within {GATE:g} s") from None
+    except BaseException:
+        await child.aclose()
+        raise
 
 
 async def _feed(stream: trio.lowlevel.FdStream | None, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,18 @@ class Data(str):
         return word
 
 
-Word = str | Path  # of a command line; `Data` is a str
+class Gate(str):
+    """A word of a command line that stands for the number of one end of a socket pair.
+
+    The program writes a line to it when it is about to begin, and waits for one. It gets none
+    when the appliance has died, and must end then: bwrap asks the kernel for a death signal
+    late in its start, and does not look whether its parent still lives (bubblewrap 633).
+    """
+
+    __slots__ = ()
+
+
+Word = str | Path  # of a command line; `Data` and `Gate` are str
 
 
 class SpawnFailed(ApplianceError):
@@ -55,6 +67,7 @@ class Made:
     popen: subprocess.Popen[bytes]
     pidfd: int | None
     mark: str
+    gate: socket.socket | None
     stdin: int | None
     stdout: int | None
     stderr: int | None
@@ -76,6 +89,7 @@ class Order:
         ours: list[int | None] = []
         theirs: list[int] = []
         given: list[int] = []
+        gate: socket.socket | None = None
 
         def connect(wanted: str | int, *, write: bool) -> None:
             ours.append(None)
@@ -88,7 +102,7 @@ class Order:
                 given.append(wanted if isinstance(wanted, int) else self.SPECIAL[wanted])
 
         try:
-            argv, data = self._open_data(theirs)
+            argv, data, gate = self._open_data(theirs)
             connect(stdin, write=False)
             connect(stdout, write=True)
             connect(stderr, write=True)
@@ -106,16 +120,22 @@ class Order:
             for fd in ours:
                 if fd is not None:
                     os.close(fd)
+            if gate is not None:
+                gate.close()
             raise SpawnFailed(str(self.argv[0]), _why(error)) from error
         finally:
             for fd in theirs:
                 os.close(fd)
-        return Made(popen, _pidfd(popen.pid), self.env.get(MARK, ""), *ours)
+        return Made(popen, _pidfd(popen.pid), self.env.get(MARK, ""), gate, *ours)
 
-    def _open_data(self, opened: list[int]) -> tuple[list[str], list[int]]:
-        """The command line with numbers for `Data`, and those numbers, also put in *opened*."""
+    def _open_data(self, opened: list[int]) -> tuple[list[str], list[int], socket.socket | None]:
+        """The command line with numbers for `Data` and `Gate`, and our end of the gate.
+
+        Those numbers, also put in *opened*, are for the child alone.
+        """
         argv: list[str] = []
         numbers: list[int] = []
+        gate: socket.socket | None = None
         for word in self.argv:
             if isinstance(word, Data):
                 if word.prepare is not None:
@@ -127,9 +147,15 @@ class Order:
                     file.write(word.content)
                 os.lseek(fd, 0, os.SEEK_SET)
                 argv.append(str(fd))
+            elif isinstance(word, Gate):
+                gate, their = socket.socketpair()
+                gate.setblocking(False)
+                opened.append(their.fileno())
+                numbers.append(their.fileno())
+                argv.append(str(their.detach()))
             else:
                 argv.append(os.fspath(word))
-        return argv, numbers
+        return argv, numbers, gate
 
 
 def _why(error: OSError | ValueError) -> str:

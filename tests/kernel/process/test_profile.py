@@ -77,10 +77,10 @@ def test_the_root_is_closed_after_the_last_mount() -> None:
 
 
 def test_nothing_of_the_environment_is_an_argument() -> None:
-    """It goes through a descriptor, and the wrapper's own environment is empty but for PATH."""
+    """It goes through a descriptor; the wrapper itself has PATH, and whose child it is."""
     command = Bubblewrap(tools=ROOT).command(PROFILE, ["run"])
     assert "password" not in " ".join(map(str, command.argv))
-    assert set(command.env) == {"PATH"}
+    assert set(command.env) == {"PATH", "APPLIANCE_RUN"}
     assert holds(words(ROOT), "--clearenv")
     assert holds(words(ROOT), "--setenv", "SECRET", "password")
 
