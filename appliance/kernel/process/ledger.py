@@ -20,7 +20,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class Ledger:
         self._free: list[int] = []
         self._slots = 0
         os.ftruncate(fd, 0)
-        self._note({"owner": _as_dict(owner)})
+        self._note({"owner": asdict(owner)})
 
     def child(self, pid: int) -> int:
         """Note that *pid*, a child of ours, has begun; returns what `forget` wants."""
@@ -306,10 +306,6 @@ def _busy(state: Path, holder: Found | None) -> StateBusy:
     if holder is not None:
         who = f"pid {holder.owner.pid} ({holder.owner.command})"
     return StateBusy(f"{state} is in use by {who}.")
-
-
-def _as_dict(owner: Owner) -> dict[str, Any]:
-    return {name: getattr(owner, name) for name in Owner.__slots__}
 
 
 def _padded(text: str) -> bytes:
