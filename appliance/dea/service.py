@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -25,6 +24,7 @@ from appliance.dea.runtimes import installed
 from appliance.dea.voice import Voice
 from appliance.kernel.component import Component
 from appliance.kernel.kit import Kit
+from appliance.kernel.process.folders import room_folder
 
 UNPACKING = 4  # droplets unpacked at the same time
 REAP_EVERY = 30.0  # seconds
@@ -106,20 +106,20 @@ async def folders(config: DeaConfig, kit: Kit) -> AsyncIterator[tuple[Path, Path
 
     Instances do not outlive their DEA, so what a former one left behind is of no use.
     """
-    root = config.root or Path(tempfile.mkdtemp(prefix="dea-"))
     sandbox = kit.spawner.sandbox
-    apps, staged = root / "apps", root / "staged"
-    try:
-        for folder in (apps, staged):
-            await sandbox.remove(folder)
-        for folder in (root, apps):
-            sandbox.make_root(folder)
-        staged.mkdir(mode=0o700)
-        yield apps, staged
-    finally:
-        with trio.CancelScope(shield=True):
-            for folder in (apps, staged) if config.root else (root,):
+    async with room_folder(config.root, "dea") as root:
+        apps, staged = root / "apps", root / "staged"
+        try:
+            for folder in (apps, staged):
                 await sandbox.remove(folder)
+            for folder in (root, apps):
+                sandbox.make_root(folder)
+            staged.mkdir(mode=0o700)
+            yield apps, staged
+        finally:
+            with trio.CancelScope(shield=True):
+                for folder in (apps, staged):
+                    await sandbox.remove(folder)
 
 
 async def every(seconds: float, say: Callable[[], None]) -> None:

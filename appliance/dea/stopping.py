@@ -9,13 +9,16 @@ from signal import SIGTERM
 
 from appliance.kernel.process.kill import program_in
 from appliance.kernel.process.spawner import Child
-from appliance.kernel.process.usage import Process, process_table, tree
+from appliance.kernel.process.usage import Process, process_table, read_process, tree
 
+WRAPPERS = frozenset(("bwrap", "setpriv", "prlimit"))
 SHELLS = frozenset(("startup", "bash", "sh", "dash"))
 
 
 def ask_to_end(child: Child) -> None:
     """Send SIGTERM to the program of *child*, or past the shell that waits for it.
+
+    For the spawner's thread, where the pid cannot be given to another process meanwhile.
 
     A startup script of 2012 is a shell that waits for the app. It would die of the signal at
     once, and its sandbox with it, before the app could finish what it is doing. Ours catch
@@ -24,6 +27,12 @@ def ask_to_end(child: Child) -> None:
     if child.returncode is not None:
         return
     first = program_in(child.pid)
+    process = read_process(first)
+    if process is not None and process.name in WRAPPERS:
+        # Nothing runs inside yet. The sandbox's outer half alone must not be ended now: the
+        # inner one learns of its end only later, and would start the program for nobody.
+        child.kill()
+        return
     waited_for = below(first, process_table())
     if waited_for and not catches(first, SIGTERM):
         for pid in waited_for:

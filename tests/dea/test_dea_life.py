@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -405,6 +406,27 @@ async def test_stopping_the_dea_leaves_nothing(
     with trio.fail_after(2):
         while processes_with(mark):  # noqa: ASYNC110 (the kernel has no event for it)
             await trio.sleep(0.01)
+
+
+async def test_stopped_while_its_sandbox_is_made_leaves_nothing(world: Any, app: Any) -> None:
+    """The halves of a sandbox must go together, at whatever moment the stop comes."""
+    mark = f"600.{int(world.kit.ids.hex(8), 16)}"
+    droplet = app("", command=f"sleep {mark}")
+    for number in range(10):
+        order = world.order(droplet, instance_guid=f"i{number}", **NO_ROUTE)
+        world.start(order)
+        running = partial(is_running, f"i{number}")
+        await world.wait_for("dea.heartbeat", running)
+        world.kit.publish(Stop(droplet="d1"))
+        await world.exited(number + 1)
+    with trio.fail_after(2):
+        while processes_with(mark):  # noqa: ASYNC110 (the kernel has no event for it)
+            await trio.sleep(0.01)
+
+
+def is_running(instance: str, heartbeat: dict[str, Any]) -> bool:
+    """Whether *heartbeat* is of *instance* alone, and tells that it runs."""
+    return [(d["instance"], d["state"]) for d in heartbeat["droplets"]] == [(instance, "RUNNING")]
 
 
 def processes_with(word: str) -> list[bytes]:
