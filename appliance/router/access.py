@@ -81,13 +81,18 @@ class AccessLog:
         self._left_out: dict[str, int] = {}
         self._last = 0  # timestamps of one sender are unique
 
-    def add(self, record: Record) -> None:
-        """Note *record*; above the limit only its app is counted."""
+    def wants(self, app: str) -> bool:
+        """Whether a record for *app* is to be added; above the limit it is only counted."""
+        if not app:
+            return False
         if len(self._records) < MAX_PER_FLUSH:
-            self._records.append(record)
-        else:
-            app = record.endpoint.app
-            self._left_out[app] = self._left_out.get(app, 0) + 1
+            return True
+        self._left_out[app] = self._left_out.get(app, 0) + 1
+        return False
+
+    def add(self, record: Record) -> None:
+        """Note *record*, after `wants`."""
+        self._records.append(record)
 
     async def run(self) -> None:
         """Send what has collected, four times a second; what is left, at the end."""

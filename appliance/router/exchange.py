@@ -43,6 +43,18 @@ class Exchange:
       instance: The endpoint's id, for sticky sessions.
     """
 
+    uploaded = False  # the request's body has been read to its end
+    delivered = False  # all of the request was sent to the app
+    heard = False  # the app has answered something
+    status = 0  # that was sent to the client; 0 while nothing was
+    tunnel = False
+    keep = False  # the client's connection can be used again
+    reusable = False  # the app's connection can be used again
+    received = 0  # bytes of the body that came with the head
+    _upload_failed: Exception | None = None
+    _uploading: Flow | None = None
+    _answering: Flow | None = None
+
     def __init__(
         self,
         request: Request,
@@ -65,17 +77,6 @@ class Exchange:
         self.request_id = request_id
         self.instance = instance
         self.closing = closing
-        self.uploaded = False  # the request's body has been read to its end
-        self.delivered = False  # all of the request was sent to the app
-        self.heard = False  # the app has answered something
-        self.status = 0  # that was sent to the client; 0 while nothing was
-        self.tunnel = False
-        self.keep = False  # the client's connection can be used again
-        self.reusable = False  # the app's connection can be used again
-        self._upload_failed: Exception | None = None
-        self._uploading: Flow | None = None
-        self._answering: Flow | None = None
-        self.received = 0  # bytes of the body that came with the head
 
     @property
     def bytes_received(self) -> int:
@@ -100,10 +101,11 @@ class Exchange:
         if body is not None:
             self._uploaded()
             self.received = len(body)
-            # An app may answer and close without reading; then only the answer counts.
-            with suppress(AppLost):
+            try:
                 await self.app.send(head + body)
                 self.delivered = True
+            except AppLost:
+                pass  # it may have answered without reading; then only the answer counts
             await self._answer()
             return
         failed: Exception | None = None
@@ -205,6 +207,7 @@ class Exchange:
             else:
                 await flow.rest(head, chunked=bool(self.request.minor))
         except BadChunk as error:
+            self.status = answer.status if flow.begun else 0
             raise BadAnswer(str(error)) from error
         framed = answer.length is not None or answer.chunked
         self.reusable = framed and answer.keep_alive and self.delivered

@@ -29,6 +29,8 @@ _REQUEST_DROPPED = _HOP | {
 _REQUEST_OURS = (b"x-forwarded-", b"x-cf-", b"x-vcap-", b"x-request-start", b"x-appliance-")
 _ANSWER_DROPPED = _HOP | {b"x-vcap-request-id", b"x-cf-routererror"}
 
+_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade"))  # of Connection; no field's name
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{7,127}")
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 _FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n")
@@ -46,7 +48,7 @@ class Request:
     target: bytes  # origin form
     minor: int  # HTTP/1.minor
     host: bytes  # as it was sent, with its port
-    lines: list[bytes]  # fields that pass on, as ``Name: value``
+    lines: list[bytes]  # fields that pass on
     length: int  # of the body; 0 when chunked
     chunked: bool
     keep_alive: bool
@@ -111,8 +113,9 @@ def parse_request(raw: bytes) -> Request:
     wanted = b""
     for entry in fields:
         name, _, value = entry.partition(b":")
-        low, value = name.lower(), value.strip(b" \t")
+        low = name.lower()
         if low in _REQUEST_DROPPED:
+            value = value.strip(b" \t")
             if low == b"host":
                 request.host = value
             elif low == b"content-length":
@@ -124,6 +127,7 @@ def parse_request(raw: bytes) -> Request:
             elif low == b"upgrade":
                 wanted = value
         elif low.startswith(_REQUEST_OURS):
+            value = value.strip(b" \t")
             if low == b"x-vcap-request-id" and _REQUEST_ID.fullmatch(value):
                 request.request_id = value
             elif low == b"x-cf-app-instance":
@@ -131,7 +135,7 @@ def parse_request(raw: bytes) -> Request:
         else:
             if low == b"expect":
                 request.expects = True
-            request.lines.append(name + b": " + value)
+            request.lines.append(entry)
     if options:
         if b"close" in options:
             request.keep_alive = False
@@ -200,18 +204,18 @@ def parse_answer(raw: bytes, method: bytes) -> Answer:
     codings: list[bytes] = []
     for entry in raw[start.end() : -4].split(b"\r\n"):
         name, _, value = entry.partition(b":")
-        low, value = name.lower(), value.strip(b" \t")
+        low = name.lower()
         if low not in _ANSWER_DROPPED:
             if name:
-                answer.lines.append(name + b": " + value)
+                answer.lines.append(entry)
         elif low == b"content-length":
-            lengths.append(value)
+            lengths.append(value.strip(b" \t"))
         elif low == b"transfer-encoding":
-            codings.append(value.lower())
+            codings.append(value.strip(b" \t").lower())
         elif low == b"connection":
             options.update(each.strip(b" \t") for each in value.lower().split(b","))
         elif low == b"upgrade":
-            answer.upgrade = value
+            answer.upgrade = value.strip(b" \t")
     if options:
         answer.keep_alive = b"close" not in options and (
             answer.keep_alive or b"keep-alive" in options
@@ -277,4 +281,6 @@ def _origin(target: bytes) -> bytes:
 
 def _without(lines: list[bytes], options: set[bytes]) -> list[bytes]:
     """The fields that Connection did not name."""
+    if options <= _OPTIONS:
+        return lines
     return [line for line in lines if line.partition(b":")[0].lower() not in options]

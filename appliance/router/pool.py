@@ -53,7 +53,8 @@ class Pool:
           ConnectFailed: nobody answers there.
         """
         idle = self._idle.get(endpoint.address)
-        oldest = trio.current_time() - (IDLE_SECONDS if repeatable else FRESH_SECONDS)
+        if idle and not fresh:
+            oldest = trio.current_time() - (IDLE_SECONDS if repeatable else FRESH_SECONDS)
         while idle and not fresh:
             wire = idle.pop()
             if wire.since >= oldest and wire.quiet():

@@ -6,6 +6,7 @@ import socket
 import traceback
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import count
 
 import trio
 
@@ -74,6 +75,13 @@ class Proxy:
         self.figures = Figures()
         self.sessions: set[Session] = set()
         self.draining = False
+        # An id has to be unique, not secret: one random part for all, and a number.
+        self._id_prefix = kit.ids.guid()[:24].encode()
+        self._id_numbers = count(int(kit.ids.hex(10), 16))
+
+    def request_id(self) -> bytes:
+        """A new X-Vcap-Request-Id, in the form of a GUID."""
+        return b"%b%012x" % (self._id_prefix, next(self._id_numbers))
 
     async def serve(self, sock: socket.socket, client: str) -> None:
         """Serve the accepted *sock*, then close it. Whatever goes wrong, only this ends."""
@@ -100,8 +108,8 @@ class Proxy:
     def next_endpoint(self, route: Route, tried: list[Endpoint]) -> Endpoint | None:
         """Whose turn it is, by the way of choosing that the settings name."""
         if self.config.balance == "least-connection":
-            return route.least_loaded(trio.current_time(), tried)
-        return route.next(trio.current_time(), tried)
+            return route.least_loaded(self.watch.now, tried)
+        return route.next(self.watch.now, tried)
 
 
 class Phase(Enum):
@@ -211,17 +219,17 @@ class Session:
             return route.indexed(app, index)
         if sticky and (wanted := wanted_instance(request)):
             endpoint = route.instance(wanted)
-            if endpoint is not None and endpoint.failed_until <= trio.current_time():
+            if endpoint is not None and endpoint.failed_until <= self._proxy.watch.now:
                 return endpoint
         return self._proxy.next_endpoint(route, [])
 
     async def _proxied(self, request: Request, route: Route, endpoint: Endpoint) -> bool:
         """Have *request* answered by *endpoint*, or by another one of *route*."""
-        clock, ids = self._proxy.kit.clock, self._proxy.kit.ids
+        clock = self._proxy.kit.clock
         attempt = Attempt(
             request=request,
             endpoint=endpoint,
-            request_id=request.request_id or ids.guid().encode(),
+            request_id=request.request_id or self._proxy.request_id(),
             body=self._whole_body(request),
             at=clock.time_ns(),
             began=clock.monotonic(),
@@ -250,7 +258,7 @@ class Session:
                 fresh = True
             except ConnectFailed as error:
                 # Nothing was sent: another endpoint may have the whole request.
-                endpoint.failed_until = trio.current_time() + RETRY_AFTER
+                endpoint.failed_until = proxy.watch.now + RETRY_AFTER
                 proxy.pool.forget(endpoint.address)
                 proxy.kit.trace.event("endpoint.failed", endpoint=str(endpoint), why=str(error))
                 attempt.why = str(error)
@@ -359,7 +367,7 @@ class Session:
             error = f"{error} ({attempt.why})"
         request_id = attempt.request_id.decode()
         seconds = proxy.kit.clock.monotonic() - attempt.began
-        if attempt.endpoint.app:
+        if proxy.access.wants(attempt.endpoint.app):
             received = exchange.bytes_received if exchange is not None else 0
             sent = exchange.bytes_sent if exchange is not None else 0
             proxy.access.add(

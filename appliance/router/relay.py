@@ -28,7 +28,16 @@ class Flow:
       finished: Called when the body has been read to its end, before its last write.
     """
 
-    __slots__ = ("_finished", "_limit", "_patience", "_source", "_stall", "_target", "count")
+    __slots__ = (
+        "_finished",
+        "_limit",
+        "_patience",
+        "_source",
+        "_stall",
+        "_target",
+        "begun",
+        "count",
+    )
 
     def __init__(
         self,
@@ -46,6 +55,7 @@ class Flow:
         self._patience = patience
         self._stall = stall
         self._finished = finished
+        self.begun = False  # something was sent on
         self.count = 0  # bytes of the body that were sent on
 
     async def exactly(self, head: bytes, length: int) -> None:
@@ -125,6 +135,7 @@ class Flow:
 
     async def _send(self, data: bytes | memoryview) -> None:
         self._limit.within(*self._stall)
+        self.begun = True
         await self._target.send(data)
 
     def _end(self) -> None:

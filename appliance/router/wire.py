@@ -41,7 +41,11 @@ class Wire:
         self.lost = lost  # raised when the other side goes
 
     async def fill(self) -> bool:
-        """Read what there is onto the end of `buffer`; False at the end of the stream."""
+        """Read what there is onto the end of `buffer`; False at the end of the stream.
+
+        Between two messages there is nothing to read yet, so this waits before it tries.
+        """
+        await trio.lowlevel.wait_readable(self.sock)
         data = await self.receive(RECEIVE)
         self.buffer = self.buffer + data if self.buffer else data
         return bool(data)

@@ -221,6 +221,13 @@ class Running:
         """The trace events *what*."""
         return [event for event in self.events if event.what == what]
 
+    async def tells(self, what: str) -> Event:
+        """The first trace event *what*, as soon as there is one."""
+        while not self.told(what):
+            await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(0.01)
+        return self.told(what)[0]
+
 
 @asynccontextmanager
 async def running(**settings: object) -> AsyncIterator[Running]:
@@ -233,7 +240,7 @@ async def running(**settings: object) -> AsyncIterator[Running]:
         spawner=cast(Spawner, None),
         trace=Trace("router", [events.append]),
     )
-    config = RouterConfig(bind="127.0.0.1:0", **settings)  # type: ignore[arg-type]
+    config = RouterConfig(**{"bind": "127.0.0.1:0", **settings})  # type: ignore[arg-type]
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             url = await nursery.start(partial(serve, config, kit))
