@@ -6,7 +6,9 @@ import os
 
 import click
 
+from appliance.commands.address import router_url
 from appliance.commands.api import Api, with_api
+from appliance.commands.routing import first_answer
 from appliance.commands.screen import Screen, output
 from appliance.commands.starting import started
 from appliance.commands.target import Wanted, find
@@ -56,8 +58,17 @@ def _change(wanted: Wanted, screen: Screen, name: str, action: str) -> None:
         changed = await api.post(f"/v3/apps/{app['guid']}/actions/{action}")
         if action != "stop":
             process = await api.get(f"/v3/apps/{app['guid']}/processes/web")
-            await started(api, app["guid"], process["guid"])
+            stats = await started(api, app["guid"], process["guid"])
+            await _reachable(api, app["guid"], bool(stats))
         screen.result({"app": name, "guid": app["guid"], "state": changed["state"]})
 
     with_api(target, work)
     screen.ok()
+
+
+async def _reachable(api: Api, app_guid: str, running: bool) -> None:
+    """Return when the router leads to the app: it hears of an instance after the API does."""
+    routes = await api.all(f"/v3/apps/{app_guid}/routes")
+    router = await router_url(api)
+    if running and routes and router:
+        await first_answer(api, router, routes[0]["url"])

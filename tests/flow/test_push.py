@@ -30,7 +30,7 @@ async def test_the_whole_way(desk: Desk) -> None:
     assert len({copy.sha256 for copy in copies}) == 1
     assert (await desk.get("hello.apps.localhost")).status == 200
     shown = await desk.cli("app", "hello", "--output", "json")
-    assert [instance["state"] for instance in shown.json["instances"]] == ["RUNNING"]
+    assert [one["state"] for one in shown.json["processes"][0]["stats"]] == ["RUNNING"]
 
 
 async def test_a_second_push_sends_no_files(desk: Desk) -> None:
@@ -91,7 +91,7 @@ async def test_scale_stop_start_delete(desk: Desk) -> None:
     assert (await desk.cli("push", "hello", HELLO)).status == 0
     assert (await desk.cli("scale", "hello", "-i", 3)).status == 0
     shown = await desk.cli("app", "hello", "--output", "json")
-    assert [i["state"] for i in shown.json["instances"]] == ["RUNNING"] * 3
+    assert [one["state"] for one in shown.json["processes"][0]["stats"]] == ["RUNNING"] * 3
     assert (await desk.cli("stop", "hello")).status == 0
     assert (await desk.get("hello.apps.localhost")).status == 404
     assert (await desk.cli("start", "hello")).status == 0
@@ -99,7 +99,7 @@ async def test_scale_stop_start_delete(desk: Desk) -> None:
     assert (await desk.cli("restart", "hello")).status == 0
     assert (await desk.get("hello.apps.localhost")).status == 200
     assert "hello.apps.localhost" in (await desk.cli("routes")).out
-    assert "STAGED" in (await desk.cli("droplets", "hello")).out
+    assert "staged" in (await desk.cli("droplets", "hello")).out
     assert (await desk.cli("delete", "hello", "-f")).status == 0
     assert (await desk.get("hello.apps.localhost")).status == 404
     assert (await desk.cli("apps", "--output", "json")).json["apps"] == []
