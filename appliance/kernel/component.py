@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import trio
 
 from appliance.kernel.bus.codec import encode
+from appliance.kernel.redact import is_secret, redact
 
 if TYPE_CHECKING:
     from appliance.kernel.http.blob_plane import Blob, Exchange
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 #: Keys that are left out of /varz at every level: those of the original, and ours.
 SECRETS = {"mbus", "service_mbus", "keys", "database_environment", "password", "pass", "token"}
 SECRETS |= {"credentials", "secret"}
-_SECRET_ENDING = ("_password", "_secret", "_token", "_credentials")
 _USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
 
 Varz = Callable[[], Mapping[str, object]]
@@ -211,11 +211,11 @@ def _clean(value: object) -> object:
         return {str(key): _clean(inner) for key, inner in value.items() if not _secret(str(key))}
     if isinstance(value, list | tuple):
         return [_clean(inner) for inner in value]
-    return _USER_IN_URL.sub("", value) if isinstance(value, str) else value
+    return redact(_USER_IN_URL.sub("", value)) if isinstance(value, str) else value
 
 
 def _secret(key: str) -> bool:
-    return key.lower() in SECRETS or key.lower().endswith(_SECRET_ENDING)
+    return key.lower() in SECRETS or is_secret(key)
 
 
 def process_figures() -> dict[str, object]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
+from appliance.kernel.redact import redact_data
+
 Value = str | int | float | bool | None
 
 #: The push (or other request) that the running task works for; "" outside of one.
@@ -17,6 +19,10 @@ current_trace: ContextVar[str] = ContextVar("current_trace", default="")
 
 TRACE_HEADER = "X-Vcap-Request-Id"
 SENDER_HEADER = "X-Appliance-Room"  # which room sent this request or message
+
+#: Who watches events in a terminal must not be moved about in it by what strangers sent.
+_UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+del _UNPRINTABLE[ord("\n")], _UNPRINTABLE[ord("\t")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,8 @@ class Event:
 
     def __str__(self) -> str:
         pairs = " ".join(f"{key}={value}" for key, value in self.data.items())
-        return f"{self.at:8.3f} {self.room:<14} {self.what} {pairs}".rstrip()
+        line = f"{self.at:8.3f} {self.room:<14} {self.what} {pairs}".rstrip()
+        return line.translate(_UNPRINTABLE)
 
 
 Sink = Callable[[Event], None]
@@ -46,12 +53,15 @@ class Trace:
     started_at: float = field(default_factory=lambda: trio.current_time())
 
     def event(self, what: str, /, **data: Value) -> None:
-        """Record that *what* happened now, for the current push."""
+        """Record that *what* happened now, for the current push.
+
+        What looks like a secret is hidden before any sink sees the event.
+        """
         event = Event(
             at=round(trio.current_time() - self.started_at, 6),
             room=self.room,
             what=what,
-            data=data,
+            data=redact_data(data),
             trace=current_trace.get(),
         )
         for sink in self.sinks:
