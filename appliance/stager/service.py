@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import OrderedDict
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from appliance.kernel.bus import Message, Subscription
 from appliance.kernel.bus.codec import Undecodable, decode, encode
 from appliance.kernel.component import serve_component
 from appliance.kernel.kit import Kit
+from appliance.kernel.process.folders import room_folder
 from appliance.stager.caches import Caches
 from appliance.stager.errors import StagerBusy, StagerStopping, StagingError
 from appliance.stager.messages import StagingReply, StagingRequest
@@ -35,8 +35,14 @@ async def serve(
     When it stops it takes no more requests; running tasks have `DRAIN` seconds to finish,
     and those that wait are answered with an error at once.
     """
+    async with room_folder(config.root, "stager") as root:
+        await _serve(config, kit, root, task_status)
+
+
+async def _serve(
+    config: StagerConfig, kit: Kit, root: Path, task_status: trio.TaskStatus[str]
+) -> None:
     sandbox = kit.spawner.sandbox
-    root = config.root or Path(tempfile.mkdtemp(prefix="stager-"))
     tasks = root / "tasks"
     await sandbox.remove(tasks)  # what a crash left behind
     for folder in (root, tasks, root / "cache"):
@@ -71,7 +77,7 @@ async def serve(
                 working.cancel_scope.deadline = trio.current_time() + DRAIN
     finally:
         with trio.CancelScope(shield=True):
-            await sandbox.remove(root if config.root is None else tasks)
+            await sandbox.remove(tasks)
     kit.health.mark(kit.room, "stopped")
 
 

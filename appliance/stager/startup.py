@@ -32,19 +32,21 @@ cd app
 # The app gets a process group of its own, so that a signal for this script, or for its
 # whole group, reaches the app exactly once: through the trap.
 set -m
-trap '[ -n "$STARTED" ] || exit 143; kill -TERM -- -$STARTED 2> /dev/null' TERM
-trap '[ -n "$STARTED" ] || exit 130; kill -INT -- -$STARTED 2> /dev/null' INT
+trap '[ -n "$!" ] || exit 143; kill -TERM -- -$!' TERM
+trap '[ -n "$!" ] || exit 130; kill -INT -- -$!' INT
+# Only the app speaks: bash would comment on its end.
+exec 3>&2 2> /dev/null
 if [ -n "$VCAP_START_COMMAND" ]; then
-  bash -c "$VCAP_START_COMMAND" &
+  bash -c "$VCAP_START_COMMAND" 2>&3 3>&- &
 else
-  {command} &
+  {command} 2>&3 3>&- &
 fi
 STARTED=$!
 echo "$STARTED" >> ../run.pid
-wait -f $STARTED 2> /dev/null
+wait -f $STARTED
 STATUS=$?
-while kill -0 $STARTED 2> /dev/null; do
-  wait -f $STARTED 2> /dev/null
+while kill -0 $STARTED; do
+  wait -f $STARTED
   STATUS=$?
 done
 exit $STATUS

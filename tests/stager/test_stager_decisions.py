@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -111,7 +113,7 @@ def test_the_startup_script_has_the_shape_of_2012() -> None:
         'export C="$PWD/c"',
         'export TMPDIR="$PWD/tmp"',
         "cd app",
-        "%VCAP_LOCAL_RUNTIME% main.rb $@ &",
+        "%VCAP_LOCAL_RUNTIME% main.rb $@ 2>&3 3>&- &",
         "STARTED=$!",
         'echo "$STARTED" >> ../run.pid',
     ]
@@ -134,12 +136,13 @@ def droplet(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(droplet: Path, command: str, *args: str, **env: str) -> subprocess.Popen[str]:
+@contextmanager
+def start(droplet: Path, command: str, *args: str, **env: str) -> Iterator[subprocess.Popen[str]]:
     """Run the startup script for *command* as a DEA does: a session of its own."""
     script = droplet / "startup"
     script.write_text(startup_script(command))
     script.chmod(0o500)
-    return subprocess.Popen(
+    with subprocess.Popen(
         [script, *args],
         cwd=droplet,
         env={"PATH": os.environ["PATH"], **env},
@@ -147,7 +150,18 @@ def start(droplet: Path, command: str, *args: str, **env: str) -> subprocess.Pop
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def run(droplet: Path, command: str, *args: str, **env: str) -> tuple[str, int]:
+    """What the script prints, and its status."""
+    with start(droplet, command, *args, **env) as process:
+        output, _ = process.communicate(timeout=10)
+        return output, process.returncode
 
 
 @pytest.mark.parametrize(
@@ -164,38 +178,30 @@ def test_a_droplets_script_runs_its_command(droplet: Path, command: str, printed
     """With the exports, what profile.d and .profile add, and the arguments."""
     (droplet / "profile.d" / "0_x.sh").write_text(profile_script({"GREETING": "${GREETING:-hi}"}))
     (droplet / "app" / ".profile").write_text("export MORE=there\n")
-    process = start(droplet, command, "-p", "80", VCAP_STREAM_LOGS="1", VCAP_APP_PORT="81")
-    output, _ = process.communicate(timeout=10)
+    output, status = run(droplet, command, "-p", "80", VCAP_STREAM_LOGS="1", VCAP_APP_PORT="81")
     assert output.strip() == printed.format(droplet)
-    assert process.returncode == 0
+    assert status == 0
     assert (droplet / "run.pid").read_text().strip().isdigit()
 
 
 def test_output_goes_to_files_as_in_2012_unless_it_is_streamed(droplet: Path) -> None:
     """A DEA of 2012 reads logs/stdout.log and logs/stderr.log."""
-    output, _ = start(droplet, "echo out; echo err >&2").communicate(timeout=10)
-    assert output == ""
+    assert run(droplet, "echo out; echo err >&2") == ("", 0)
     assert (droplet / "logs" / "stdout.log").read_text() == "out\n"
     assert (droplet / "logs" / "stderr.log").read_text() == "err\n"
 
 
 def test_another_command_can_take_its_place(droplet: Path) -> None:
     """A task or another process type runs in the same surroundings."""
-    process = start(
-        droplet,
-        "echo web",
-        VCAP_STREAM_LOGS="1",
-        VCAP_START_COMMAND="echo task in $(basename $PWD)",
-    )
-    assert process.communicate(timeout=10)[0] == "task in app\n"
+    task = "echo task in $(basename $PWD)"
+    output, _ = run(droplet, "echo web", VCAP_STREAM_LOGS="1", VCAP_START_COMMAND=task)
+    assert output == "task in app\n"
 
 
 @pytest.mark.parametrize(("command", "status"), [("exit 3", 3), ("kill -9 $$; sleep 9", 137)])
 def test_the_status_is_the_commands(droplet: Path, command: str, status: int) -> None:
     """A crash is told apart from a regular end, and bash does not comment on it."""
-    process = start(droplet, command + " ;", VCAP_STREAM_LOGS="1")
-    assert process.communicate(timeout=10)[0] == ""
-    assert process.returncode == status
+    assert run(droplet, command + " ;", VCAP_STREAM_LOGS="1") == ("", status)
 
 
 @pytest.mark.parametrize("whole_group", [True, False])
@@ -206,12 +212,18 @@ def test_a_term_reaches_the_app_exactly_once(droplet: Path, whole_group: bool) -
         "def bye(*_):\n    os.write(1, b'bye\\n')\n    time.sleep(0.2)\n    sys.exit(7)\n"
         "signal.signal(signal.SIGTERM, bye)\nos.write(1, b'up\\n')\ntime.sleep(30)\n"
     )
-    process = start(droplet, f"{sys.executable} app.py", VCAP_STREAM_LOGS="1")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
-    if whole_group:
-        os.killpg(process.pid, signal.SIGTERM)
-    else:
-        process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=10)[0] == "bye\n"
-    assert process.returncode == 7
+    with start(droplet, f"{sys.executable} app.py", VCAP_STREAM_LOGS="1") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        if whole_group:
+            os.killpg(process.pid, signal.SIGTERM)
+        else:
+            process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=10)[0] == "bye\n"
+        assert process.returncode == 7
+
+
+def test_stderr_of_the_app_is_its_own(droplet: Path) -> None:
+    """It is streamed with the rest, for simple commands and for longer ones."""
+    assert run(droplet, "ls /nothing-here", VCAP_STREAM_LOGS="1")[0].startswith("ls: ")
+    assert run(droplet, "echo a >&2 && echo b >&2", VCAP_STREAM_LOGS="1")[0] == "a\nb\n"

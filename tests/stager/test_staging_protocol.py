@@ -128,7 +128,7 @@ async def test_a_2012_request_gets_a_2012_startup(bench: Bench) -> None:
         pytest.skip("ruby is not installed")
     assert reply.error is None
     [droplet] = bench.droplets
-    assert "%VCAP_LOCAL_RUNTIME% hello.rb $@ &" in droplet.text("startup")
+    assert "%VCAP_LOCAL_RUNTIME% hello.rb $@ 2>&3 3>&- &" in droplet.text("startup")
     assert "ruby hello.rb" in staging_info_of(droplet)["start_command"]
 
 
@@ -322,7 +322,7 @@ async def test_a_procfile_augments_and_a_command_overrides(bench: Bench) -> None
     bench.push({"app.py": "", "Procfile": "worker: ./work\nweb: ./serve\n"})
     reply = await bench.stage(properties=Properties(meta={"command": "python3 other.py"}))
     assert reply.process_types == {"web": "python3 other.py", "worker": "./work"}
-    assert "python3 other.py &" in bench.droplets[0].text("startup")
+    assert "python3 other.py 2>&3 3>&- &" in bench.droplets[0].text("startup")
 
 
 async def test_a_build_cannot_write_through_links_that_it_leaves(
