@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import trio
 
 from appliance.config import PackageCacheConfig
 from appliance.kernel.component import serve_component
 from appliance.kernel.kit import Kit
+from appliance.kernel.process.folders import room_folder
 from appliance.package_cache.builder import Builder
 from appliance.package_cache.flights import Flights
 from appliance.package_cache.folders import Folders
@@ -31,7 +29,13 @@ async def serve(
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the package cache until `kit.stopping`; ``started()`` gets its base URL."""
-    folders = Folders(config.root or Path(tempfile.mkdtemp(prefix="package-cache-")))
+    async with room_folder(config.root, "package-cache") as root:
+        await _serve(config, kit, Folders(root), task_status)
+
+
+async def _serve(
+    config: PackageCacheConfig, kit: Kit, folders: Folders, task_status: trio.TaskStatus[str]
+) -> None:
     await _empty(folders, kit, cache=config.purge_on_startup)
     folders.make()
     runtimes = find_runtimes(config.runtimes)
@@ -79,10 +83,7 @@ async def serve(
             building.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):
-            if config.root is None:
-                await kit.spawner.sandbox.remove(folders.root)
-            else:
-                await _empty(folders, kit, cache=False)
+            await _empty(folders, kit, cache=False)
     kit.health.mark(kit.room, "stopped")
 
 

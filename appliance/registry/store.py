@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import trio
 
+from appliance.kernel.process.folders import private_folder
 from appliance.kernel.store.blobs import BlobStore
 from appliance.registry.manifest import Image, Layer
 
@@ -93,8 +93,5 @@ async def open_store(root: Path | None) -> AsyncIterator[Store]:
     if root is not None:
         yield await trio.to_thread.run_sync(lambda: Store(root, fsync=True))
         return
-    folder = Path(tempfile.mkdtemp(prefix="appliance-registry-"))
-    try:
+    async with private_folder("registry") as folder:
         yield Store(folder, fsync=False)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -34,6 +34,17 @@ async def private_folder(name: str) -> AsyncIterator[Path]:
                 await trio.to_thread.run_sync(erase, path)
 
 
+@asynccontextmanager
+async def room_folder(root: Path | None, name: str) -> AsyncIterator[Path]:
+    """A room's own folder: *root*, or a private one that is gone afterwards."""
+    if root is None:
+        async with private_folder(name) as made:
+            yield made
+    else:
+        await trio.Path(root).mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield root
+
+
 @contextmanager
 def noted_folder(name: str, parent: str = "") -> Iterator[Path]:
     """As `private_folder`, where there is no trio to wait with."""
