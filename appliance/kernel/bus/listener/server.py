@@ -24,7 +24,8 @@ from appliance.kernel.clock import Ids
 from appliance.kernel.http.sockets import listen
 
 RECEIVE = 64 * 1024  # bytes taken from a socket at once
-GRACE = 1.0  # seconds to send the last bytes to a client, and for it to hang up
+GRACE = 1.0  # seconds to send a client the last bytes
+LINGER = 0.25  # seconds for it to hang up, too
 TICKS = 4  # how often the shortest deadline is looked at
 SPARE_FILES = 256  # descriptors that connections leave to everything else
 ACCEPT_AGAIN = 0.1  # seconds after accept() has failed, which happens without free descriptors
@@ -57,18 +58,20 @@ async def open_listener(
     sockets = listen(bind)
     listener = Listener(bus, sockets, options or Options(), ids or Ids(), report)
     try:
-        async with trio.open_nursery() as nursery:
-            for opened in sockets:
-                nursery.start_soon(listener.accept, opened)
-            nursery.start_soon(listener.flush_for_rooms)
-            nursery.start_soon(listener.tick)
-            async with trio.open_nursery() as connections:
-                listener.connections = connections
+        async with trio.open_nursery() as listener.connections:
+            async with trio.open_nursery() as background:
+                for opened in sockets:
+                    background.start_soon(listener.accept, opened)
+                background.start_soon(listener.flush_for_rooms)
+                background.start_soon(listener.tick)
                 try:
                     yield listener
                 finally:
-                    listener.stop()
-            nursery.cancel_scope.cancel()
+                    background.cancel_scope.cancel()
+            # Clients come back at once: they shall be refused, not wait for nobody.
+            for opened in sockets:
+                opened.close()
+            listener.stop()
     finally:
         for opened in sockets:
             opened.close()
@@ -101,13 +104,11 @@ class Listener:
         self._carriers: dict[Session, Carrier] = {}
         self._numbers = count(1)
         self._most = min(options.max_connections, _descriptors())
-        self._stopping = False
         self._busy = False  # a batch of commands is being carried out, and flushed afterwards
         self._asleep: trio.lowlevel.Task | None = None  # the task that flushes for rooms
 
     def stop(self) -> None:
-        """Take no more clients, and end those that are there."""
-        self._stopping = True
+        """End all clients."""
         for session in list(self.hub.sessions.values()):
             session.end("The server stops.")
         self.flush()
@@ -126,7 +127,7 @@ class Listener:
                     await trio.sleep(ACCEPT_AGAIN)
                     break
                 accepted.setblocking(False)
-                if self._stopping or len(self._carriers) >= self._most:
+                if len(self._carriers) >= self._most:
                     with accepted, suppress(OSError):
                         accepted.send(FULL)
                     continue
@@ -212,8 +213,7 @@ class Carrier:
             with self._reading:
                 await self._read()
             session.end("The client has hung up.")
-            with trio.move_on_after(GRACE):
-                await self._hang_up()
+            await self._hang_up()
         except OSError as error:
             session.end(f"The connection broke: {error.strerror}.")
         except Exception:
@@ -290,18 +290,19 @@ class Carrier:
         what it was told: so what it still sends is read and forgotten.
         """
         self._listener.flush()
-        await self._emptied.wait()
-        if self._gone:
+        with trio.move_on_after(GRACE):
+            await self._emptied.wait()
+        if self._gone or not self._emptied.is_set():
             return
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-        while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                if not self._socket.recv(RECEIVE):
-                    return
-            except BlockingIOError:
-                continue
+        self._socket.shutdown(socket.SHUT_WR)
+        with trio.move_on_after(LINGER):
+            while True:
+                await trio.lowlevel.wait_readable(self._socket)
+                try:
+                    if not self._socket.recv(RECEIVE):
+                        return
+                except BlockingIOError:
+                    continue
 
 
 def _descriptors() -> int:
