@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import trio
 
@@ -28,6 +29,9 @@ from appliance.kernel.process.ledger import Ledger
 from appliance.kernel.process.spawner import open_spawner
 from appliance.kernel.process.sweep import hold_state, sweep
 from appliance.kernel.trace import Sink, Trace, TraceLog
+
+if TYPE_CHECKING:
+    from appliance.kernel.bus.listener.hub import Hub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,10 @@ def _bind_sockets(config: Config) -> Bound:
         "registry": config.registry.bind,
         "package_cache": config.package_cache.bind,
     }
+    if config.bus == "local" and config.nats.bind:
+        wanted["nats"] = config.nats.bind
+        if config.nats.monitor_bind:
+            wanted["nats_monitor"] = config.nats.monitor_bind
     for number in range(config.archivers):
         wanted[f"archiver.{number}"] = _nth(config.archiver.bind, number)
     for number in range(config.deas):
@@ -119,7 +127,10 @@ async def running(
         spawner = await stack.enter_async_context(
             open_spawner(config.sandbox, ledger=bound.state, confined=confined)
         )
-        bus = await stack.enter_async_context(_open_bus(config.bus))
+        trace = Trace("boot", [trace_log, *sinks])
+        ids = Ids()
+        bus = await stack.enter_async_context(_open_bus(config.bus, trace.named("bus")))
+        hub = await stack.enter_async_context(_open_listener(config, bound, bus, trace, ids))
         client = Client()
         stack.push_async_callback(client.aclose)
         kit = Kit(
@@ -127,11 +138,15 @@ async def running(
             bus=bus,
             http=client,
             spawner=spawner,
-            trace=Trace("boot", [trace_log, *sinks]),
+            trace=trace,
             clock=Clock(),
-            ids=Ids(),
+            ids=ids,
         )
         nursery = await stack.enter_async_context(trio.open_nursery())
+        if hub is not None and "nats_monitor" in bound.binds:
+            from appliance.kernel.bus.listener.monitor import serve_monitor
+
+            await nursery.start(serve_monitor, hub, bound.binds["nats_monitor"], kit)
         endpoints = await _start_rooms(config, bound, kit, trace_log, nursery)
         try:
             yield Running(config=config, endpoints=endpoints, kit=kit, trace_log=trace_log)
@@ -155,11 +170,16 @@ def anywhere(config: Config) -> Config:
         package_cache=moved(config.package_cache),
         archiver=moved(config.archiver),
         dea=moved(config.dea),
+        nats=replace(
+            config.nats,
+            bind=config.nats.bind and "127.0.0.1:0",
+            monitor_bind=config.nats.monitor_bind and "127.0.0.1:0",
+        ),
     )
 
 
 @asynccontextmanager
-async def _open_bus(where: str) -> AsyncIterator[Bus]:
+async def _open_bus(where: str, trace: Trace) -> AsyncIterator[Bus]:
     if where == "local":
         from appliance.kernel.bus.local import LocalBus
 
@@ -171,8 +191,30 @@ async def _open_bus(where: str) -> AsyncIterator[Bus]:
     else:
         from appliance.kernel.bus.nats import open_nats_bus
 
-        async with open_nats_bus(where.split(",")) as bus:
+        def report(what: str, why: str) -> None:
+            trace.event(what, why=why)
+
+        async with open_nats_bus(where.split(","), report=report) as bus:
             yield bus
+
+
+@asynccontextmanager
+async def _open_listener(
+    config: Config, bound: Bound, bus: Bus, trace: Trace, ids: Ids
+) -> AsyncIterator[Hub | None]:
+    """Let NATS clients take part in a local *bus*, until the last room has ended."""
+    if "nats" not in bound.binds:
+        yield None
+        return
+    from appliance.kernel.bus.listener.options import Options
+    from appliance.kernel.bus.listener.server import open_listener
+    from appliance.kernel.bus.local import LocalBus
+
+    assert isinstance(bus, LocalBus)
+    options = Options(**{f.name: getattr(config.nats, f.name) for f in fields(Options)})
+    report = trace.named("nats").event
+    async with open_listener(bus, bound.binds["nats"], options, ids=ids, report=report) as listener:
+        yield listener.hub
 
 
 Serve = Callable[..., Awaitable[None]]
@@ -293,7 +335,7 @@ def _endpoints(config: Config, bound: Bound, kit: Kit) -> Endpoints:
         package_cache=urls["package_cache"],
         archivers=[urls[f"archiver.{number}"] for number in range(config.archivers)],
         files=urls["dea.0"],
-        nats="" if config.bus == "local" else config.bus,
+        nats=_nats(config, bound),
         user=config.controller.user,
         password=config.controller.password,
         state=str(config.state) if config.state else "",
@@ -301,6 +343,18 @@ def _endpoints(config: Config, bound: Bound, kit: Kit) -> Endpoints:
         pid=os.getpid(),
         version=__version__,
     )
+
+
+def _nats(config: Config, bound: Bound) -> str:
+    """Where NATS clients find the bus, with the login that they need."""
+    if config.bus != "local":
+        return config.bus
+    url = bound.urls.get("nats", "").replace("http://", "nats://")
+    if not url or not (config.nats.user or config.nats.token):
+        return url
+    if config.nats.user:
+        return _with_login(url, quote(config.nats.user, ""), quote(config.nats.password, ""))
+    return url.replace("://", f"://{quote(config.nats.token, '')}@", 1)
 
 
 def _numbered(room: str, number: int, count: int) -> str:

@@ -217,6 +217,45 @@ class LogsConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NatsConfig:
+    """The NATS listener of the local bus: any NATS client can watch and take part."""
+
+    bind: str = "127.0.0.1:7742"  # address and port; "" for no listener
+    monitor_bind: str = "127.0.0.1:7743"  # /varz, /connz, /subsz, /healthz; "" for none
+    user: str = ""  # who may connect; "" and no token lets in everybody who reaches the port
+    password: str = ""  # of that user
+    token: str = ""  # lets in whoever knows it, without a user
+    auth_timeout: float = 2 * SECONDS  # for a client to log in
+    max_payload: int = 1 * MIB  # bytes of headers and data in one message
+    max_control_line: int = 4 * KIB  # bytes
+    max_pending: int = 64 * MIB  # bytes that may wait for one client before it is cut off
+    write_deadline: float = 10 * SECONDS  # a client that reads nothing this long is cut off
+    ping_interval: float = 2 * MINUTES  # of silence before a client is asked whether it is there
+    ping_max: int = 2  # unanswered pings before it is cut off
+    max_connections: int = 4096  # fewer when the process may open fewer files
+    max_subscriptions: int = 10_000  # of one client
+
+    def __post_init__(self) -> None:
+        _positive(
+            "nats",
+            self,
+            "auth_timeout",
+            "max_payload",
+            "max_control_line",
+            "max_pending",
+            "write_deadline",
+            "ping_interval",
+            "ping_max",
+            "max_connections",
+            "max_subscriptions",
+        )
+        if self.max_payload > 1 * MIB:
+            raise ConfigError("nats.max_payload", self.max_payload, "the bus takes 1 MiB at most")
+        if self.password and not self.user:
+            raise ConfigError("nats.password", "…", "needs nats.user")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """The whole appliance. ``Config()`` alone is what ``appliance up`` starts."""
 
@@ -237,6 +276,7 @@ class Config:
     router: RouterConfig = field(default_factory=RouterConfig)
     registry: RegistryConfig = field(default_factory=RegistryConfig)
     logs: LogsConfig = field(default_factory=LogsConfig)
+    nats: NatsConfig = field(default_factory=NatsConfig)
 
     def __post_init__(self) -> None:
         _one_of("sandbox", self.sandbox, "auto", "require", "off")
@@ -262,4 +302,5 @@ _ROOMS = (
     "router",
     "registry",
     "logs",
+    "nats",
 )

@@ -33,6 +33,8 @@ LISTENERS = (
     "package_cache.bind",
     "router.bind",
     "dea.bind",
+    "nats.bind",
+    "nats.monitor_bind",
 )
 FIRST_PORT = 7700
 BLOCK = 100  # ports; archivers and DEAs count up from theirs
@@ -242,7 +244,11 @@ def _apply_listen(values: dict[str, object], origins: dict[str, str]) -> None:
     if listen is None:
         return
     host = f"[{listen}]" if ":" in str(listen) else str(listen)
+    # Whoever speaks to the bus commands every room: without a login it stays where it is.
+    closed = any(values.get(f"nats.{name}") for name in ("user", "token"))
     for key in LISTENERS:
+        if key.startswith("nats.") and not closed:
+            continue
         if origins.get(key) in (None, "flag --port"):
             port = str(values.get(key, "")).rpartition(":")[2] or _default_bind(key)[1]
             values[key] = f"{host}:{port}"
@@ -250,8 +256,8 @@ def _apply_listen(values: dict[str, object], origins: dict[str, str]) -> None:
 
 
 def _default_bind(key: str) -> tuple[str, int]:
-    room = key.partition(".")[0]
-    host, _, port = getattr(Config(), room).bind.rpartition(":")
+    room, _, name = key.partition(".")
+    host, _, port = getattr(getattr(Config(), room), name).rpartition(":")
     return host, int(port)
 
 
