@@ -174,7 +174,7 @@ def _report(exc: BaseException, *, json_wanted: bool) -> int:
         error.show()
         return int(error.exit_code)
     for line in getattr(error, "logs", ()):
-        click.echo(line, err=True)
+        click.echo(f"   {line}", err=True)
     click.echo(f"appliance: {error}", err=True)
     if error.hint:
         click.echo(f"  hint: {error.hint}", err=True)

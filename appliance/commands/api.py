@@ -16,6 +16,7 @@ from appliance.commands.errors import ApiError, LoginRefused, NoSuchApp, NoSuchP
 from appliance.commands.target import Target
 from appliance.kernel.http.client import Client, Response
 from appliance.kernel.http.errors import HttpFailed
+from appliance.kernel.trace import current_trace
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -99,7 +100,11 @@ class Api:
         async def attempt(headers: Mapping[str, str]) -> Response:
             return await client.request(method, url, json=body, headers=headers, timeout=TIMEOUT)
 
-        return await self._authorized(attempt)
+        trace = current_trace.set("" if silent else current_trace.get())
+        try:
+            return await self._authorized(attempt)
+        finally:
+            current_trace.reset(trace)
 
     async def upload(
         self, path: str, file: Path, fields: Mapping[str, str], sent: Callable[[int], None] | None

@@ -9,6 +9,7 @@ import trio
 from appliance.commands.api import Api, Json
 from appliance.commands.errors import ApiError, PhaseFailed
 from appliance.commands.starting import NO_ROOM_FOR, POLL, TIMEOUT, failure, last_words, verdict
+from appliance.kernel.clock import Clock
 
 
 async def deploy(
@@ -27,27 +28,33 @@ async def deploy(
     deployment: Json = await api.post("/v3/deployments", wanted)
     path = f"/v3/deployments/{deployment['guid']}"
     process = str(deployment["new_processes"][0]["guid"])
+    since = Clock().time_ns()
     began = trio.current_time()
     without_room: float | None = None
-    while deployment["status"]["value"] != "FINALIZED":
+    while True:
+        # Held by the server until it is over, or until an instance has crashed.
+        asked = trio.current_time()
+        deployment = await api.get(path)
+        if deployment["status"]["value"] == "FINALIZED":
+            break
         stats: list[Json] = await _stats(api, process)
         now = trio.current_time()
         crashed = any(one["state"] == "CRASHED" for one in stats)
         no_room = bool(stats) and verdict(stats) == "no-room"
         without_room = (without_room or now) if no_room else None
         if crashed or (without_room is not None and now - without_room > NO_ROOM_FOR):
-            raise await _cancelled(api, path, old_process, await failure(api, app_guid, stats))
+            why = await failure(api, app_guid, stats, since)
+            raise await _cancelled(api, path, old_process, why)
         if now - began > timeout:
             late = PhaseFailed(
                 f"The new version did not run within {timeout:g} s.",
                 phase="start",
                 code="start-timed-out",
                 exit_code=40,
-                logs=await last_words(api, app_guid),
+                logs=await last_words(api, app_guid, since),
             )
             raise await _cancelled(api, path, old_process, late)
-        await trio.sleep(POLL)
-        deployment = await api.get(path)
+        await trio.sleep_until(asked + POLL)
     reason = deployment["status"]["reason"]
     if reason != "DEPLOYED":
         raise PhaseFailed(

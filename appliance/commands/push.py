@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -14,6 +14,9 @@ from appliance.commands.pushing import push as push_app
 from appliance.commands.scale import Megabytes
 from appliance.commands.screen import Screen, output
 from appliance.commands.target import Wanted, find
+
+OWN_PHASES = ("prepare", "upload", "stage", "start", "answer")  # the others are the stager's
+TOTAL = "total"
 
 
 @click.command()
@@ -112,21 +115,30 @@ def tell(screen: Screen, pushed: Pushed, *, started: bool) -> None:
     screen.say()
     screen.ok()
     screen.say()
-    seconds = {name: f"{name} {spent} ms" for name, spent in pushed.phases.items()}
-    total = seconds.pop("total")
-    about = {
-        "name": pushed.app,
-        "url": click.style(pushed.url, bold=True) if pushed.url else "none",
-        "instances": pushed.instances if started else "not started",
-        "detected": pushed.detected,
-        "droplet": pushed.droplet_sha1 or pushed.droplet,
-        "took": f"{total.removeprefix('total ')} ({', '.join(seconds.values())})",
-    }
-    screen.facts(about)
+    screen.facts(
+        {
+            "name": pushed.app,
+            "url": click.style(pushed.url, bold=True) if pushed.url else "none",
+            "instances": pushed.instances if started else "not started",
+            "detected": pushed.detected,
+            "droplet": pushed.droplet_sha1 or pushed.droplet,
+            "took": f"{pushed.phases['total']} ms: {breakdown(pushed.phases)}",
+        }
+    )
     if pushed.status is not None and pushed.status >= 500:
-        screen.warn(
-            f"\nTIP: it runs, but answers {pushed.status}. See `appliance logs {pushed.app}`."
-        )
-    elif pushed.url:
+        logs = f"appliance logs {pushed.app}"
+        screen.warn(f"\nTIP: it runs, but answers {pushed.status}. See `{logs}`.")
+    elif pushed.url and started:
         screen.say(f"\nTIP: curl {pushed.url}")
         screen.say(f"     appliance trace {pushed.app}   # what every room did")
+
+
+def breakdown(phases: Mapping[str, int]) -> str:
+    """``prepare 90, upload 10, stage 62 (fetch 6, …), start 99``, in ms."""
+    told = []
+    for name in OWN_PHASES:
+        if name in phases:
+            inner = [f"{key} {ms}" for key, ms in phases.items() if key not in (*OWN_PHASES, TOTAL)]
+            more = f" ({', '.join(inner)})" if name == "stage" and inner else ""
+            told.append(f"{name} {phases[name]}{more}")
+    return ", ".join(told)

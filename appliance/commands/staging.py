@@ -13,7 +13,7 @@ from appliance.commands.log import LogReader
 from appliance.commands.screen import Screen
 
 LOOK_AT_LOG = 0.1  # seconds between two looks for staging lines
-POLL = 0.05  # seconds between two looks at the build, which the server holds for up to 2 s
+POLL = 0.25  # seconds between two looks at the build, for servers that do not hold the first
 FAILURE_LINES = 20  # of the staging log, in the error for programs
 
 
@@ -31,8 +31,10 @@ async def stage(
         if not screen.json:
             nursery.start_soon(_show_log, reader, screen)
         while build["state"] == "STAGING":
-            await trio.sleep(POLL)
+            asked = trio.current_time()
             build = await api.get(f"/v3/builds/{build['guid']}")
+            if build["state"] == "STAGING":
+                await trio.sleep_until(asked + POLL)
         nursery.cancel_scope.cancel()
     if not screen.json:
         await _show_new(reader, screen)

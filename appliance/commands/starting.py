@@ -11,6 +11,7 @@ import trio
 from appliance.commands.api import Api, Json
 from appliance.commands.errors import ApiError, PhaseFailed
 from appliance.commands.log import LogReader
+from appliance.kernel.clock import Clock
 
 TIMEOUT = 300.0  # seconds for an app to start, as cf's CF_STARTUP_TIMEOUT
 NO_ROOM_FOR = 3.0  # seconds that an app may find no room before we give up
@@ -101,6 +102,7 @@ async def started(
       PhaseFailed: it crashed, finds no room, or takes longer than *timeout* seconds.
     """
     path = f"/v3/processes/{process_guid}/stats"
+    since = Clock().time_ns()
     began = trio.current_time()
     without_room: float | None = None
     while True:
@@ -110,11 +112,11 @@ async def started(
         if said == "running":
             return stats
         if said == "crashed":
-            raise await failure(api, app_guid, stats)
+            raise await failure(api, app_guid, stats, since)
         # Another app may be on its way out: room is asked for again and again.
         without_room = (without_room or now) if said == "no-room" else None
         if without_room is not None and now - without_room > NO_ROOM_FOR:
-            raise await failure(api, app_guid, stats)
+            raise await failure(api, app_guid, stats, since)
         if now - began > timeout:
             raise PhaseFailed(
                 f"No instance ran within {timeout:g} s.",
@@ -122,12 +124,12 @@ async def started(
                 code="start-timed-out",
                 exit_code=40,
                 hint="`appliance app NAME` shows its instances.",
-                logs=await last_words(api, app_guid),
+                logs=await last_words(api, app_guid, since),
             )
         await trio.sleep(POLL)
 
 
-async def failure(api: Api, app_guid: str, stats: Sequence[Json]) -> PhaseFailed:
+async def failure(api: Api, app_guid: str, stats: Sequence[Json], since: int) -> PhaseFailed:
     """The error for instances that do not run, with the app's last words."""
     details = next((one["details"] for one in stats if one["details"]), "The app crashed")
     reason = explain(details)
@@ -137,14 +139,20 @@ async def failure(api: Api, app_guid: str, stats: Sequence[Json]) -> PhaseFailed
         code=reason.code,
         exit_code=reason.exit_code,
         hint=reason.hint,
-        logs=await last_words(api, app_guid),
+        logs=await last_words(api, app_guid, since),
     )
 
 
-async def last_words(api: Api, app_guid: str) -> list[str]:
-    """The last lines that the app itself wrote; none when the log store has none to give."""
+async def last_words(api: Api, app_guid: str, since: int) -> list[str]:
+    """The last lines that the app itself wrote; none when the log store has none to give.
+
+    Those from *since* on (nanoseconds since 1970) are meant. When there are none, the clock of
+    the appliance may be another one than ours, and older lines are better than nothing.
+    """
     try:
         lines = await LogReader(api, app_guid).recent()
     except ApiError:
         return []  # what is reported is the failure that they would have explained
-    return [line.styled for line in lines if line.source.startswith("APP/")][-LAST_WORDS:]
+    said = [line for line in lines if line.source.startswith("APP/")]
+    fresh = [line for line in said if line.timestamp >= since]
+    return [str(line) for line in fresh or said][-LAST_WORDS:]
