@@ -1,4 +1,4 @@
-"""What every bus promises: one suite for the local bus and for a real NATS server."""
+"""What every bus promises: one suite for the local bus, a NATS server, and our own listener."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from appliance.kernel.bus import (
     Subscription,
 )
 from appliance.kernel.bus.headers import BadHeader
+from appliance.kernel.bus.listener.server import open_listener
 from appliance.kernel.bus.local import LocalBus
 from appliance.kernel.bus.nats import open_nats_bus
 from appliance.kernel.bus.remote import RemoteBus
@@ -37,11 +38,49 @@ async def local_pair() -> AsyncIterator[Pair]:
     await bus.aclose()
 
 
-@pytest.fixture(params=["local", "nats"])
+@asynccontextmanager
+async def wire_pair() -> AsyncIterator[Pair]:
+    """Two NATS clients at the listener of a local bus."""
+    async with (
+        open_listener(LocalBus(), "127.0.0.1:0") as listener,
+        open_nats_bus([listener.url]) as one,
+        open_nats_bus([listener.url]) as two,
+    ):
+        yield one, two
+
+
+@asynccontextmanager
+async def mixed_pair() -> AsyncIterator[Pair]:
+    """A room on the local bus, and a NATS client at its listener."""
+    bus = LocalBus()
+    async with (
+        open_listener(bus, "127.0.0.1:0") as listener,
+        open_nats_bus([listener.url]) as other,
+    ):
+        yield bus, other
+    await bus.aclose()
+
+
+@asynccontextmanager
+async def mixed_pair_turned() -> AsyncIterator[Pair]:
+    """The same, the other way round."""
+    async with mixed_pair() as (bus, other):
+        yield other, bus
+
+
+HERE = {
+    "local": local_pair,
+    "wire": wire_pair,
+    "room-client": mixed_pair,
+    "client-room": mixed_pair_turned,
+}
+
+
+@pytest.fixture(params=[*HERE, "nats"])
 def opened(request: pytest.FixtureRequest) -> Callable[[], AbstractAsyncContextManager[Pair]]:
     """What opens two connections to one bus."""
-    if request.param == "local":
-        return local_pair
+    if request.param in HERE:
+        return HERE[request.param]
     url = request.getfixturevalue("nats_url")
 
     @asynccontextmanager

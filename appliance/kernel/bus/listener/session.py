@@ -38,7 +38,7 @@ _NO_HEADERS: dict[str, str] = {}
 class Subscription:
     """One SUB of a client, attached to the bus."""
 
-    __slots__ = ("delivered", "limit", "pattern", "queue", "session", "sid")
+    __slots__ = ("_batch", "_waiting", "delivered", "limit", "pattern", "queue", "session", "sid")
 
     def __init__(self, session: Session, pattern: str, queue: str, sid: str) -> None:
         self.session = session
@@ -47,14 +47,16 @@ class Subscription:
         self.sid = sid
         self.delivered = 0
         self.limit = 0  # messages after which it ends by itself; 0 for none
+        self._waiting = 0  # messages since the socket was last given all there was
+        self._batch = 0  # of the session, when the first of them came
 
     @property
     def load(self) -> float:
-        """As a mailbox: 0 when nothing waits for the client, else 1 and what waits."""
+        """As a mailbox: how many of its messages wait, not counting other subscriptions'."""
         session = self.session
         if session is session.hub.muted:
             return float("inf")  # the others of its queue group are asked first
-        return 1 + session.waiting if session.pending else 0
+        return self._waiting if self._batch == session.batch else 0
 
     def put(self, message: Message, size: int) -> None:
         """Queue *message* for the client."""
@@ -74,6 +76,9 @@ class Subscription:
         counters.out_msgs += 1
         counters.out_bytes += size
         self.delivered += 1
+        if self._batch != session.batch:
+            self._batch, self._waiting = session.batch, 0
+        self._waiting += 1
         if len(data) < SHARED:
             session.send(b"%b%b\r\n" % (line, data))
         else:
@@ -99,6 +104,7 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}
         self.rtt = 0.0  # seconds; 0 before the first answer to a ping
         self.pending = 0  # bytes that the client has not been sent yet
+        self.batch = 1  # counts how often the socket was given all there was
         self._out: deque[bytes] = deque()
         self._pings = 0  # unanswered
         self._ping_at = now
@@ -284,11 +290,6 @@ class Session:
 
     # What goes out.
 
-    @property
-    def waiting(self) -> int:
-        """Pieces that wait for the socket."""
-        return len(self._out)
-
     def send(self, *pieces: bytes) -> None:
         """Queue *pieces*, which belong together, unless too much waits already."""
         if self.closed:
@@ -319,6 +320,7 @@ class Session:
         out = self._out
         self.progressed = now
         if self.pending <= CHUNK:
+            self.batch += 1
             data = b"".join(out)
             out.clear()
             return data
