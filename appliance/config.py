@@ -142,6 +142,7 @@ class DeaConfig:
     advertise: float = 5 * SECONDS  # between two advertisements
     register: float = 20 * SECONDS  # routes are announced again this often
     start_timeout: float = 60 * SECONDS  # for an instance to listen, unless its app says other
+    drain: float = 0.1 * SECONDS  # between leaving the routers and SIGTERM
     stop_timeout: float = 10 * SECONDS  # between SIGTERM and SIGKILL
     crash_lifetime: float = 60 * MINUTES  # a crashed instance's folder is kept this long
     monitor: float = 2 * SECONDS  # between looks at memory and disk

@@ -21,7 +21,7 @@ from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.blob_plane import Spooled
 from appliance.stager.messages import Properties, Resources, StagingReply, StagingRequest
 from fake_controller.controller import Controller, Upload
-from fake_controller.model import App, Build, Droplet
+from fake_controller.model import App, Build, Droplet, Process
 from fake_controller.store import Tx
 
 NO_STAGER = "no-stager"
@@ -37,7 +37,11 @@ async def stage(cc: Controller, build: Build, app: App) -> None:
     upload = Upload(app_guid=app.guid, build_guid=build.guid)
     upload_id = kit.ids.hex()
     cc.uploads[upload_id] = upload
-    request = staging_request(cc, build, app, upload_id)
+    web = await cc.store.read(
+        lambda tx: tx.find(Process, app_guid=app.guid, type="web", order_by="-created_at", limit=1)
+    )
+    command = web[0].command if web else None
+    request = staging_request(cc, build, app, upload_id, command)
     try:
         reply = await kit.request(request, StagingReply, timeout=cc.config.staging_timeout)
     except NoResponders:
@@ -64,7 +68,9 @@ async def stage(cc: Controller, build: Build, app: App) -> None:
         kit.trace.event("push.staged", app=app.guid, build=build.guid)
 
 
-def staging_request(cc: Controller, build: Build, app: App, upload_id: str) -> StagingRequest:
+def staging_request(
+    cc: Controller, build: Build, app: App, upload_id: str, command: str | None
+) -> StagingRequest:
     """The request of 2012, with this controller's one-shot addresses in it."""
     return StagingRequest(
         app_id=app.guid,
@@ -76,6 +82,7 @@ def staging_request(cc: Controller, build: Build, app: App, upload_id: str) -> S
             environment=[f"{name}={value}" for name, value in app.environment.items()],
             buildpacks=list(build.buildpacks),
             stack=build.stack,
+            meta={"command": command} if command else {},
         ),
         timeout=cc.config.staging_timeout,
     )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,10 @@ import trio
 from appliance.config import ControllerConfig
 from appliance.dea.messages import DropletExited, Heartbeat, Stop
 from appliance.health_manager.messages import Order
+from appliance.kernel.component import component
 from appliance.kernel.http.server import serve_http
 from appliance.kernel.kit import Kit
+from appliance.kernel.process.folders import room_folder
 from appliance.kernel.store.blobs import BlobStore
 from appliance.kernel.trace import TraceLog
 from fake_controller.bits import Bits
@@ -42,7 +42,7 @@ async def serve(
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the controller until `kit.stopping`; ``started()`` gets its base URL."""
-    async with _folder(config.root) as root:
+    async with room_folder(config.root, "controller") as root:
         database = root / "controller.sqlite" if config.root else None
         async with open_store(database, kit.clock, kit.ids) as store:
             await _run(config, kit, store, root, trace_log, about, task_status)
@@ -87,13 +87,14 @@ async def _run(
         await background.start(_orders, cc, runner)
         background.start_soon(_prune, cc)
         cc.url = await background.start(_serve_http, cc, runner, deployer)
+        await background.start(partial(component, kit, "CloudController", url=cc.url))
         for deployment in await store.find(Deployment, status_value="ACTIVE"):
             deployer.resume(deployment)
         kit.health.mark(kit.room, "ready")
         kit.trace.event("controller.listening", url=cc.url)
         task_status.started(cc.url)
         # The first login should not wait for cryptography to load; nor did the door.
-        background.start_soon(trio.to_thread.run_sync, importlib.import_module, "jwt")
+        background.start_soon(trio.to_thread.run_sync, _load_jwt)
         await kit.stopping.wait()
         background.cancel_scope.cancel()
 
@@ -172,6 +173,10 @@ async def _prune(cc: Controller) -> None:
             cc.kit.trace.event("instance.lost", process=instance.process, index=instance.index)
 
 
+def _load_jwt() -> None:
+    importlib.import_module("jwt")
+
+
 def _seed(tx: Tx, config: ControllerConfig, password: str) -> dict[str, str]:
     """What every installation has from its first start; returns its secrets."""
     if tx.first(User, username=config.user) is None:
@@ -197,17 +202,3 @@ def _kept_secret(tx: Tx, name: str) -> str:
     if setting is None:
         setting = tx.new(Setting, guid=f"secret-{name}", value=tx.ids.hex(64))
     return setting.value
-
-
-@asynccontextmanager
-async def _folder(root: Path | None) -> AsyncIterator[Path]:
-    """*root*, or a private folder that is gone afterwards."""
-    if root is not None:
-        await trio.Path(root).mkdir(parents=True, exist_ok=True, mode=0o700)
-        yield root
-        return
-    made = Path(tempfile.mkdtemp(prefix="appliance-controller-"))
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)

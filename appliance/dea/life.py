@@ -197,6 +197,9 @@ class Life:
         journal = self.shared.journal
         journal.note(self.instance, f"{journal.cell} stopping instance {self.instance.id}")
         self.watcher.ending(self.instance)
+        if self.instance.port is not None:
+            # The routers hear of it now: what they have just sent here is still answered.
+            await trio.sleep(self.shared.config.drain)
         # On the thread that collects children: the pid is nobody else's meanwhile.
         await self.shared.kit.spawner.call(partial(ask_to_end, child))
         await trio.sleep(self.shared.config.stop_timeout)

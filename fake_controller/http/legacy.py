@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hmac import compare_digest
 
 from quart import Response, request
 
@@ -119,7 +120,10 @@ def blobs(api: Api) -> list[Blob]:
         def look(tx: Tx) -> bool:
             app = tx.get(App, app_guid)
             droplet = tx.get(Droplet, app.droplet_guid) if app else None
-            return droplet is not None and droplet.sha1 == digest
+            # The digest is the only key there is to this door.
+            return droplet is not None and compare_digest(
+                (droplet.sha1 or "").encode(), digest.encode()
+            )
 
         if not await cc.store.read(look):
             raise _no_app()
