@@ -27,6 +27,7 @@ from appliance.kernel.http.sockets import listen
 from appliance.kernel.kit import Kit
 from appliance.kernel.process.ledger import Ledger
 from appliance.kernel.process.spawner import open_spawner
+from appliance.kernel.redact import redact_data
 from appliance.kernel.process.sweep import hold_state, sweep
 from appliance.kernel.trace import Sink, Trace, TraceLog
 
@@ -119,6 +120,8 @@ async def running(
     this process is in a PID namespace of its own.
     """
     config = config or anywhere(Config())
+    if config.state is not None:
+        config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     bound = bound or bind_sockets(config)
     async with AsyncExitStack() as stack:
         if bound.state:
@@ -242,7 +245,12 @@ async def _start_rooms(
     registry_secret = config.controller.registry_password or kit.ids.hex(32)
 
     def root(room: str) -> Path | None:
-        return config.state / room if config.state else None
+        if config.state is None:
+            return None
+        folder = config.state / room
+        # Whatever the umask: there are keys in it, and other people's programs and data.
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
 
     async def start(name: str, serve: Serve, settings: Any, **more: Any) -> str:
         kit.health.mark(name, "starting")
@@ -293,7 +301,8 @@ async def _start_rooms(
     def about() -> dict[str, Any]:
         return {
             "version": __version__,
-            "endpoints": endpoints.as_dict(),
+            # Whoever asks has a login of their own; the admin's is none of their business.
+            "endpoints": redact_data(endpoints.as_dict()),
             "rooms": kit.health.report(),
             "sandbox": {
                 "kind": kit.spawner.sandbox.kind,

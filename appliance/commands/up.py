@@ -81,6 +81,8 @@ def up(
 
     Ctrl-C or SIGTERM stops the apps, then the rooms; a second one ends everything at once.
     """
+    # Whoever's umask is loose does not mean that others may write into our state.
+    os.umask(os.umask(0o022) | 0o022)
     flags = {"state": state, "port": port, "listen": listen, "bus": bus, "sandbox": sandbox}
     config = settings.load(file=file, environ=os.environ, flags=flags).config
     # Before the namespace is entered: who holds a port or the state is known by its real pid.

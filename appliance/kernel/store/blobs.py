@@ -41,7 +41,8 @@ class BlobStore:
         self.spool = root / "spool"
         self.folder = root / "blobs"
         self.quarantine = root / "quarantine"
-        for folder in (self.spool, self.folder, self.quarantine):
+        # The root by itself: as somebody's parent it would be open to all.
+        for folder in (root, self.spool, self.folder, self.quarantine):
             self.disk.make_folder(folder)
         if fsync:
             # A blob is no safer than the folders above it.

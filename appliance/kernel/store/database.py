@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -124,6 +125,9 @@ def _connect_both(
 
 
 def _connect(path: Path | None, schema: Sequence[str], synchronous: bool) -> apsw.Connection:
+    if path is not None:
+        # SQLite would make it readable for all; its log and index take the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = apsw.Connection(":memory:" if path is None else str(path))
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT)
