@@ -191,6 +191,10 @@ async def _new_app(api: Api, wish: Wish) -> Json:
         "environment_variables": dict(wish.environment),
     }
     made: Json = await api.post("/v3/apps", body | _lifecycle(wish))
+    if wish.command:
+        # Staging must know it: some apps are nothing but files and a command.
+        process = await api.get(f"/v3/apps/{made['guid']}/processes/web")
+        await _apply(api, process, {}, change(process, wish))
     return made
 
 

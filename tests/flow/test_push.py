@@ -121,6 +121,17 @@ async def test_a_crashed_instance_comes_back(desk: Desk) -> None:
             await trio.lowlevel.checkpoint()
 
 
+async def test_a_command_makes_any_files_an_app(desk: Desk, tmp_path: Path) -> None:
+    """Nothing recognises a text file, but with ``-c`` it is served."""
+    (tmp_path / "notes.txt").write_text("remember the milk")
+    command = "python3 -m http.server $PORT"
+
+    pushed = await desk.cli("push", "notes", tmp_path, "-c", command, "--output", "json")
+
+    assert pushed.status == 0, pushed
+    assert (await desk.get("notes.apps.localhost", "/notes.txt")).text == "remember the milk"
+
+
 async def test_the_trace_tells_the_push(desk: Desk) -> None:
     """Who sent what to whom, in order, as text and as a diagram."""
     assert (await desk.cli("push", "hello", HELLO)).status == 0
@@ -165,9 +176,10 @@ async def test_state_is_kept(tmp_path: Path) -> None:
 
 async def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No process, mount, or file remains of an appliance that ran an app."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
     import tempfile
 
+    (tmp_path / "run").mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before, mounted = children(), mounts()
 
@@ -177,7 +189,8 @@ async def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.Monkey
 
     assert children() <= before
     assert mounts() == mounted
-    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == []
+    assert [str(path) for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert {path.name for path in tmp_path.iterdir()} <= {"run", "home"}
 
 
 async def test_an_app_is_an_image(desk: Desk, tmp_path: Path) -> None:
