@@ -121,26 +121,31 @@ def missing(entries: Sequence[Entry], known: Collection[str]) -> list[Entry]:
     return [entry for entry in entries if entry.path not in known]
 
 
-def write_zip(folder: Path, entries: Sequence[Entry], target: Path) -> None:
+def write_zip(
+    folder: Path, entries: Sequence[Entry], target: Path, *, compress: bool = True
+) -> None:
     """A zip of *entries*: the same bytes for the same files, with modes and links.
+
+    Not to *compress* is ten times as fast, and right where nothing has to travel.
 
     Raises:
       BadApp: a file has gone since it was listed.
     """
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     try:
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with zipfile.ZipFile(target, "w", method, compresslevel=1) as archive:
             for entry in entries:
-                _add(archive, folder, entry)
+                _add(archive, folder, entry, method)
     except OSError as error:
         raise BadApp(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
-def _add(archive: zipfile.ZipFile, folder: Path, entry: Entry) -> None:
+def _add(archive: zipfile.ZipFile, folder: Path, entry: Entry, method: int) -> None:
     path = folder / entry.path
     info = zipfile.ZipInfo(entry.path, EPOCH)
     info.create_system = UNIX
     info.external_attr = (stat.S_IFMT(entry.mode) | entry.mode & 0o777) << 16
-    info.compress_type = zipfile.ZIP_DEFLATED
+    info.compress_type = method
     if stat.S_ISLNK(entry.mode):
         archive.writestr(info, os.readlink(path))
     elif stat.S_ISDIR(entry.mode):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from appliance import endpoints
 from appliance.commands.errors import NotRunning
@@ -31,6 +32,12 @@ class Target:
     space: str
     found_by: str  # "--api", "APPLIANCE_API" or the path of an endpoints file
     endpoints: Endpoints | None = None  # what its file says, when there is one
+
+    @property
+    def local(self) -> bool:
+        """Whether it runs on this machine, as far as its address tells."""
+        host = urlsplit(self.api).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
 
     @property
     def place(self) -> str:

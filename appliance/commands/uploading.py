@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -66,7 +67,8 @@ async def upload(api: Api, package_guid: str, source: Source, screen: Screen) ->
         return Uploaded(files=0, bytes=0, matched=matched)
     with tempfile.TemporaryDirectory(prefix="appliance-push-") as folder:
         package = Path(folder) / "package.zip"
-        await trio.to_thread.run_sync(write_zip, source.path, entries, package)
+        write = partial(write_zip, source.path, entries, package, compress=not api.target.local)
+        await trio.to_thread.run_sync(write)
         about = Uploaded(files=len(entries), bytes=package.stat().st_size, matched=matched)
         return await _send(api, path, package, fields, about, screen)
 

@@ -141,6 +141,20 @@ def test_the_same_files_make_the_same_zip(tmp_path: Path) -> None:
     assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "2.zip").read_bytes()
 
 
+def test_what_stays_on_the_machine_is_not_compressed(tmp_path: Path) -> None:
+    """It costs more than it saves; what travels is smaller."""
+    app = make(tmp_path / "app")
+    app.mkdir()
+    (app / "zeros").write_bytes(bytes(100_000))
+    entries = files.scan(app)
+    files.write_zip(app, entries, tmp_path / "stored.zip", compress=False)
+    files.write_zip(app, entries, tmp_path / "small.zip")
+    assert (tmp_path / "stored.zip").stat().st_size > 100_000
+    assert (tmp_path / "small.zip").stat().st_size < 1_000
+    with zipfile.ZipFile(tmp_path / "stored.zip") as archive:
+        assert archive.read("zeros") == bytes(100_000)
+
+
 def test_a_file_that_went_away_is_named(tmp_path: Path) -> None:
     """Somebody builds while we push."""
     entries = files.scan(make(tmp_path / "app", "a", "b"))

@@ -35,6 +35,16 @@ def test_a_new_app_is_staged_started_and_asked(cf: Any, api: FakeApi, hello: Pat
     assert app["droplet"] in api.droplets
 
 
+def test_a_build_may_take_its_time(cf: Any, api: FakeApi, hello: Path) -> None:
+    """It is looked at until it is over; its log is shown meanwhile, each line once."""
+    api.looks_at_builds = 3
+    done = cf("push", "hello", hello)
+    assert done.code == 0
+    assert api.asked("GET", "/v3/builds/") == 3
+    assert done.out.count("Staging begins") == 1
+    assert done.out.index("Staging begins") < done.out.index("Detected python")
+
+
 def test_what_is_uploaded_is_the_folder_without_what_is_ignored(
     cf: Any, api: FakeApi, hello: Path
 ) -> None:
