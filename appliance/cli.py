@@ -129,10 +129,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = cli.main(arguments, prog_name="appliance", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our pipe has gone, as `head` does: what is left is for nobody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except BaseException as exc:
         return _report(exc, json_wanted=wants_json(arguments))
     return result if isinstance(result, int) else 0
@@ -162,8 +158,13 @@ def _leaves(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _report(exc: BaseException, *, json_wanted: bool) -> int:
-    if all(isinstance(one, click.Abort | KeyboardInterrupt) for one in _leaves(exc)):
+    errors = list(_leaves(exc))
+    if all(isinstance(one, click.Abort | KeyboardInterrupt) for one in errors):
         return INTERRUPTED
+    if all(isinstance(one, BrokenPipeError) for one in errors):
+        # The reader of our pipe has gone, as `head` does: what is left is for nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     error = user_error(exc)
     if error is None:
         raise exc  # a bug: let it show

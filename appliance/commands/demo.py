@@ -15,6 +15,7 @@ from appliance.commands import trace
 from appliance.commands.address import reachable
 from appliance.commands.api import Api, connected
 from appliance.commands.errors import BadApp
+from appliance.commands.push import breakdown
 from appliance.commands.pushing import Pushed, Wish
 from appliance.commands.pushing import push as push_app
 from appliance.commands.screen import Screen, output, size
@@ -65,8 +66,7 @@ async def _demo(path: Path, screen: Screen) -> None:
 async def _show(api: Api, endpoints: Endpoints, path: Path, screen: Screen) -> None:
     screen.say(_title(f"{path.name} is pushed"))
     pushed = await push_app(api, Wish(name="hello", path=path, memory=128), screen)
-    phases = ", ".join(f"{name} {spent} ms" for name, spent in pushed.phases.items())
-    screen.say(f"   {phases}")
+    screen.say(f"   {pushed.phases['total']} ms: {breakdown(pushed.phases)}")
 
     screen.say(_title("Its droplet is on every archiver"))
     copies = await _copies(api, endpoints, pushed)
