@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from appliance import endpoints
 from appliance.config import GIB, MIB, Config
 from appliance.dea.runtimes import find
 from appliance.endpoints import Endpoints, EndpointsUnreadable
 from appliance.kernel.errors import ApplianceError
-from appliance.kernel.http.sockets import listen, split_bind
+from appliance.kernel.http.sockets import listen
 from appliance.kernel.process.spawner import Spawner, SpawnFailed, open_spawner
 
 Result = Literal["ok", "warn", "fail"]
@@ -53,8 +54,9 @@ class Check:
 
 def ports(config: Config, running: Endpoints | None) -> Iterator[Check]:
     """Whether the block's ports are free, or held by the appliance that runs."""
-    own = {running.api, running.apps, running.registry, running.package_cache, running.files,
-           *running.archivers} if running else set()  # fmt: skip
+    urls = [running.api, running.apps, running.registry, running.package_cache, running.files,
+            running.nats, *running.archivers] if running else []  # fmt: skip
+    own = {urlsplit(url).netloc for url in urls}
     binds = {
         "API": config.controller.bind,
         "apps": config.router.bind,
@@ -62,11 +64,11 @@ def ports(config: Config, running: Endpoints | None) -> Iterator[Check]:
         "package cache": config.package_cache.bind,
         "archivers": config.archiver.bind,
         "files": config.dea.bind,
+        "NATS": config.nats.bind,
     }
     for what, bind in binds.items():
         name = f"port for {what}"
-        host, port = split_bind(bind)
-        if f"http://{host}:{port}" in own:
+        if bind in own:
             yield Check(name=name, result="ok", why=f"{bind} is the running appliance's")
             continue
         try:

@@ -23,7 +23,7 @@ def test_free_ports_are_fine() -> None:
     """One line for each listener."""
     found = list(checks.ports(FREE, None))
     assert {check.result for check in found} == {"ok"}
-    assert len(found) == 6
+    assert len(found) == 7
 
 
 def test_a_port_that_is_taken_names_the_holder() -> None:
@@ -158,7 +158,15 @@ def test_the_whole_report(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1 exactly when something has to be mended."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        for room in ("CONTROLLER", "ROUTER", "REGISTRY", "PACKAGE_CACHE", "ARCHIVER", "DEA"):
+        for room in (
+            "CONTROLLER",
+            "ROUTER",
+            "REGISTRY",
+            "PACKAGE_CACHE",
+            "ARCHIVER",
+            "DEA",
+            "NATS",
+        ):
             monkeypatch.setenv(f"APPLIANCE_{room}_BIND", "127.0.0.1:0")
         good = run("doctor", "--output", "json")
         assert (good.code, good.json["ok"]) == (0, True)
