@@ -47,19 +47,33 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def free_block() -> int:
+    """The first of a hundred ports that are all free now."""
+    import socket
+
+    for first in range(10_000, 20_000, 100):
+        try:
+            for port in range(first, first + 100):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise SystemExit("no block of a hundred ports is free")
+
+
 @contextmanager
 def up(*options: str) -> Iterator[Up]:
     """Run ``appliance up`` until the block ends."""
     with tempfile.TemporaryDirectory() as folder:
         ready_file = Path(folder) / "ready"
-        # A known API port, so that it can be asked before the banner is printed; the others
-        # of the block follow it.
-        port = free_port() // 200 * 200
+        # A known API port, so that it can be asked before the banner is printed.
+        port = free_block()
         began = time.perf_counter()
         process = subprocess.Popen(
             [APPLIANCE, "up", "--port", str(port), "--quiet", "--ready-file", str(ready_file),
              *options],
-            env={"PATH": os.environ["PATH"], "HOME": folder, "XDG_RUNTIME_DIR": folder},
+            env=os.environ | {"HOME": folder, "XDG_RUNTIME_DIR": folder},
         )  # fmt: skip
         try:
             url = f"http://127.0.0.1:{port}"

@@ -34,8 +34,8 @@ async def serve() -> None:
     """A local bus with a listener, and nothing else."""
     import trio  # in the child only: the asyncio roles do without
 
-    from appliance.kernel.bus.local import LocalBus
     from appliance.kernel.bus.listener.server import open_listener
+    from appliance.kernel.bus.local import LocalBus
 
     async with open_listener(LocalBus(), "127.0.0.1:0") as listener:
         print(listener.url, flush=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,6 @@ def push(appliance: Up, sample: str) -> tuple[float, dict[str, Any]]:
         [APPLIANCE, "--api", appliance.endpoints["api"], "push", sample,
          str(Path("sample_apps") / sample), "--output", "json"],
         capture_output=True, check=False,
-        env={"PATH": os.environ["PATH"], "HOME": tempfile.gettempdir()},
     )  # fmt: skip
     took = time.perf_counter() - began
     if done.returncode:

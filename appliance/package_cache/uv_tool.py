@@ -67,6 +67,8 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
         if theirs in ours:
             env[its] = ours[theirs]
     env |= {name: value for name, value in ours.items() if name.startswith("UV_")}
+    # The system's certificates, as pip and curl use: those of a company's proxy among them.
+    env.setdefault("UV_SYSTEM_CERTS", "1")
     # A droplet's files have no times; only this kind of bytecode does not compare them.
     env["PYC_INVALIDATION_MODE"] = "UNCHECKED_HASH"
     return env
