@@ -18,6 +18,7 @@ from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.errors import BadAnswer
 from appliance.kernel.kit import Kit
 
+FIRST_AFTER = 1.0  # seconds from the start to the first comparison
 SIDE_BY_SIDE = 4  # droplets that are fetched at once
 
 Announce = Callable[[Holding, bool], None]  # and whether it is a replica
@@ -26,11 +27,14 @@ Announce = Callable[[Holding, bool], None]  # and whether it is a replica
 async def reconcile(
     store: DropletStore, peer: Peer, config: ArchiverConfig, kit: Kit, announce: Announce
 ) -> None:
-    """Compare at once, and then every `config.reconcile_every` seconds, for ever.
+    """Compare after a moment, and then every `config.reconcile_every` seconds, for ever.
 
-    The first comparison brings a node up to date that was away, or is new. When a file
-    was found lost, the next one does not wait.
+    The first comparison brings a node up to date that was away, or is new; it leaves the
+    start of the process to what clients wait for. When a file was found lost, the next one
+    does not wait.
     """
+    with trio.move_on_after(min(FIRST_AFTER, config.reconcile_every)):
+        await store.lost.wait()
     while True:
         lost = store.lost  # taken before comparing: what is lost meanwhile sets it
         try:
