@@ -28,7 +28,7 @@ class Checkup:
         try:
             piece = file.read(PIECE)
         except OSError as error:
-            raise _unreadable(self._holding, error) from error
+            raise unreadable(self._holding, error) from error
         self._sha256.update(piece)
         if not piece and self._sha256.hexdigest() != self._holding.sha256:
             raise DropletLost(*self._holding.key, "is damaged")
@@ -49,8 +49,9 @@ def opened(blobs: BlobStore, holding: Holding, *, cold: bool = False) -> IO[byte
     except FileNotFoundError as error:
         raise DropletLost(*holding.key) from error
     except OSError as error:
-        raise _unreadable(holding, error) from error
+        raise unreadable(holding, error) from error
 
 
-def _unreadable(holding: Holding, error: OSError) -> DropletLost:
+def unreadable(holding: Holding, error: OSError) -> DropletLost:
+    """What *error* while its file was read means for the droplet."""
     return DropletLost(*holding.key, f"cannot be read ({error.strerror or error})")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from appliance.archiver.checkup import examine
+from appliance.archiver.checkup import examine, unreadable
 from appliance.archiver.errors import DropletLost
 from appliance.archiver.messages import DropletStored
 from appliance.archiver.plan import Holding, Key, Peer, check_name
@@ -61,21 +61,16 @@ class Routes:
         """The droplet; Range, HEAD and If-None-Match work. Wrong bytes never end cleanly."""
         held = await self._store.find(_key(exchange))
         try:
-            if not self._store.in_place(held):
-                raise DropletLost(*held.key)
-            small = held.size <= SMALL
-            if small and exchange.method != "HEAD":
-                await self._store.check(held)
-            await exchange.send_file(
-                self._store.path(held),
-                content_type="application/octet-stream",
-                etag=held.sha256,
-                headers=headers(held),
-                check=None if small else partial(examine, held),
-            )
-        except DropletLost as why:
-            await set_aside(self._store, held, why, self._kit)
-            raise
+            await self._send(exchange, held)
+        except OSError as error:
+            why = unreadable(held, error)
+            why.__cause__ = error
+        except DropletLost as error:
+            why = error
+        else:
+            return
+        await set_aside(self._store, held, why, self._kit)
+        raise why
 
     async def post(self, exchange: Exchange) -> None:
         """200 once the droplet is on disk and owed to the peers; no peer is waited for."""
@@ -142,6 +137,20 @@ class Routes:
         ready = self._kit.health.ready(self._kit.room)
         report = self._kit.health.report()
         await exchange.reply(200 if ready else 503, report)
+
+    async def _send(self, exchange: Exchange, held: Holding) -> None:
+        if not self._store.in_place(held):
+            raise DropletLost(*held.key)
+        small = held.size <= SMALL
+        if small and exchange.method != "HEAD":
+            await self._store.check(held)
+        await exchange.send_file(
+            self._store.path(held),
+            content_type="application/octet-stream",
+            etag=held.sha256,
+            headers=headers(held),
+            check=None if small else partial(examine, held),
+        )
 
     def announce(self, held: Holding, replica: bool) -> None:
         """Tell the bus and the trace that a droplet is on this archiver's disk."""

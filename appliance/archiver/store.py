@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -187,7 +187,9 @@ class DropletStore:
             wanted = generation or next_generation(current, stored=False)
             if wanted <= current:
                 return None
-            deleted = replace(known, generation=wanted) if known else Holding(*key, "", 0, wanted)
+            # The same everywhere, also where it had not arrived: else the digests would
+            # never agree, and the nodes would list their buckets to each other for ever.
+            deleted = Holding(*key, "", 0, wanted)
             await self._write(deleted, owed_to)
             await self.fault("store.forgotten")
             if known and known.stored:
