@@ -21,7 +21,8 @@ class Health:
     def ready(self, room: str | None = None) -> bool:
         """Whether *room* is ready, or all of them."""
         names = [room] if room else list(self.rooms)
-        return bool(names) and all(self.rooms.get(name, ("stopped", ""))[0] == "ready" for name in names)
+        states = [self.rooms.get(name, ("stopped", ""))[0] for name in names]
+        return bool(states) and all(state == "ready" for state in states)
 
     def report(self) -> dict[str, dict[str, str]]:
         """``{room: {"state": …, "reason": …}}``, for /readyz."""
