@@ -7,12 +7,13 @@ start back to front, so that the door, the controller, opens last.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import urlsplit
 
 import trio
 
@@ -23,12 +24,13 @@ from appliance.kernel.bus import Bus
 from appliance.kernel.clock import Clock, Ids
 from appliance.kernel.health import Health
 from appliance.kernel.http.client import Client
+from appliance.kernel.http.origin import ANY
 from appliance.kernel.http.sockets import listen
 from appliance.kernel.kit import Kit
 from appliance.kernel.process.ledger import Ledger
 from appliance.kernel.process.spawner import open_spawner
-from appliance.kernel.redact import redact_data
 from appliance.kernel.process.sweep import hold_state, sweep
+from appliance.kernel.redact import redact_data
 from appliance.kernel.trace import Sink, Trace, TraceLog
 
 if TYPE_CHECKING:
@@ -144,6 +146,7 @@ async def running(
             trace=trace,
             clock=Clock(),
             ids=ids,
+            hosts=names(config),
         )
         nursery = await stack.enter_async_context(trio.open_nursery())
         if hub is not None and "nats_monitor" in bound.binds:
@@ -362,8 +365,28 @@ def _nats(config: Config, bound: Bound) -> str:
     if not url or not (config.nats.user or config.nats.token):
         return url
     if config.nats.user:
-        return _with_login(url, quote(config.nats.user, ""), quote(config.nats.password, ""))
-    return url.replace("://", f"://{quote(config.nats.token, '')}@", 1)
+        return _with_login(url, config.nats.user, config.nats.password)
+    return url.replace("://", f"://{config.nats.token}@", 1)
+
+
+def names(config: Config) -> frozenset[str]:
+    """The names by which clients may reach this appliance, as far as its settings tell."""
+    binds = (
+        room.bind.rpartition(":")[0]
+        for room in (
+            config.controller,
+            config.registry,
+            config.package_cache,
+            config.archiver,
+            config.dea,
+        )
+    )
+    hosts = {host.strip("[]") for host in (config.listen, config.dea.host, *binds)}
+    if not ANY.isdisjoint(hosts):
+        hosts.add(socket.gethostname())
+    if external := urlsplit(config.controller.external_url).hostname:
+        hosts.add(external)
+    return frozenset(hosts - ANY)
 
 
 def _numbered(room: str, number: int, count: int) -> str:

@@ -31,9 +31,7 @@ class Up:
     async def ended(self, within: float) -> int:
         """Its exit status; fails when there is none *within* so many seconds."""
         with trio.fail_after(within):
-            while (status := self.process.poll()) is None:
-                await trio.sleep(0.01)
-        return status
+            return await trio.to_thread.run_sync(self.process.wait, abandon_on_cancel=True)
 
 
 @contextmanager

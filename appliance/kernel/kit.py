@@ -67,6 +67,7 @@ class Kit:
     ids: Ids = field(default_factory=Ids)
     health: Health = field(default_factory=Health)
     stopping: trio.Event = field(default_factory=trio.Event)
+    hosts: frozenset[str] = frozenset()  # names this appliance goes by, besides loopback's
 
     def named(self, room: str) -> Kit:
         """The same kit for another room: its messages and events carry that name."""

@@ -25,11 +25,12 @@ from appliance.stager.messages import StagingRequest
 from .conftest import PUSH, Person, a_person
 
 #: One per input, so that a failure names the input.
-ENV, ARCHIVER, STAGING, BULK, ADMIN, REGISTRY, SERVICE, URL, HEADER, TEXT = (
+ENV, ARCHIVER, STAGING, BULK, ADMIN, REGISTRY, SERVICE, URL, HEADER, TEXT, NATS = (
     f"canary-{name}-b3f19c"
-    for name in "env archiver staging bulk admin registry service url header text".split()
-)
-CANARIES = (ENV, ARCHIVER, STAGING, BULK, ADMIN, REGISTRY, SERVICE, URL, HEADER, TEXT)
+    for name in ("env", "archiver", "staging", "bulk", "admin", "registry", "service", "url",
+                 "header", "text", "nats")
+)  # fmt: skip
+CANARIES = (ENV, ARCHIVER, STAGING, BULK, ADMIN, REGISTRY, SERVICE, URL, HEADER, TEXT, NATS)
 
 
 def leaks(text: str, more: tuple[str, ...] = ()) -> list[str]:
@@ -55,6 +56,7 @@ def secrets(config: Config) -> Config:
             registry_password=REGISTRY,
         ),
         archiver=replace(config.archiver, password=ARCHIVER),
+        nats=replace(config.nats, user="watcher", password=NATS),
     )
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1 on one connection: the gate, then a blob route or an ASGI stream."""
+"""HTTP/1 on one connection: the gate, who asks, then a blob route or an ASGI stream."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from appliance.kernel.http.blob_plane import (
 )
 from appliance.kernel.http.errors import PresentError, for_status
 from appliance.kernel.http.guard import run_blob
+from appliance.kernel.http.origin import Allowed, check_origin
 from appliance.kernel.http.receive import SLOW_WINDOW
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Serving:
     config: Config
     context: WorkerContext
     limiter: trio.CapacityLimiter  # of the threads of blob requests
+    allowed: Allowed  # the names it answers to
 
 
 class Protocol(H11Protocol):
@@ -156,7 +158,7 @@ class Protocol(H11Protocol):
             found = gate.find_head(self.head)
             if found is None:
                 return
-            refusal = gate.check_head(bytes(self.head[:found])) if isinstance(found, int) else found
+            refusal = self._check(bytes(self.head[:found])) if isinstance(found, int) else found
             if refusal is not None:
                 await self.refuse(refusal)
                 return
@@ -164,6 +166,9 @@ class Protocol(H11Protocol):
             self.expecting_head = False
             self.connection.receive_data(whole)
             await self._handle_events()
+
+    def _check(self, head: bytes) -> gate.Refusal | None:
+        return gate.check_head(head) or check_origin(head, self.serving.allowed)
 
     async def _handle_events(self) -> None:
         while True:

@@ -9,7 +9,7 @@ answered early, upgrades cleartext to HTTP/2 and has no place for a socket take-
 from __future__ import annotations
 
 import resource
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -22,6 +22,7 @@ from appliance.kernel.http import gate
 from appliance.kernel.http.blob_plane import Blob, Routes
 from appliance.kernel.http.connection import Connection
 from appliance.kernel.http.errors import PresentError, for_status, present_plain
+from appliance.kernel.http.origin import allowed
 from appliance.kernel.http.protocol import KEEP_ALIVE_SECONDS, Serving
 from appliance.kernel.http.sockets import listen, url
 
@@ -45,6 +46,7 @@ async def serve_http(
     *,
     blobs: Sequence[Blob] = (),
     present_error: PresentError = present_plain,
+    hosts: Collection[str] = (),
     grace: float = GRACE_SECONDS,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -55,6 +57,8 @@ async def serve_http(
     Args:
       app: An ASGI application; None answers 404 (or 405) to what no blob route takes.
       bind: ``host:port`` (port 0 takes a free one) or ``fd://N``; see `sockets.listen`.
+      hosts: Names it answers to besides loopback's, the address it listens on and
+        `kit.hosts`; a request for any other name is refused, see `origin`.
       grace: Seconds that requests in flight are given at the end.
 
     Raises:
@@ -70,6 +74,7 @@ async def serve_http(
         config=make_config(),
         context=WorkerContext(None),
         limiter=trio.CapacityLimiter(MAX_TRANSFERS),
+        allowed=allowed((str(opened.getsockname()[0]) for opened in sockets), {*kit.hosts, *hosts}),
     )
     server = Server(serving)
     listeners = [

@@ -34,16 +34,19 @@ def listen(bind: str) -> list[socket.socket]:
     """Listening sockets for *bind*, one per address of its host, all on the same port.
 
     ``fd://N`` takes over a descriptor that listens already (hand it over with
-    ``socket.detach()``): it is closed when the server ends.
+    ``socket.detach()``): it is closed when the server ends. There may be several,
+    with commas between them.
 
     Raises:
       PortTaken: somebody else listens there.
       ConfigError: *bind* cannot be understood, or the address is not this machine's.
     """
     if bind.startswith("fd://"):
-        taken_over = socket.socket(fileno=int(bind.removeprefix("fd://")))
-        taken_over.setblocking(False)
-        return [taken_over]
+        descriptors = [int(one.strip().removeprefix("fd://")) for one in bind.split(",")]
+        taken_over = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        for opened in taken_over:
+            opened.setblocking(False)
+        return taken_over
     host, port = split_bind(bind)
     try:
         found = socket.getaddrinfo(

@@ -33,7 +33,7 @@ def events() -> list[Event]:
 
 @pytest.fixture
 async def kit(events: list[Event]) -> AsyncIterator[Kit]:
-    """A kit for HTTP alone."""
+    """A kit for HTTP alone; the raw requests of these tests are for short names."""
     client = Client()
     yield Kit(
         room="test",
@@ -41,6 +41,7 @@ async def kit(events: list[Event]) -> AsyncIterator[Kit]:
         http=client,
         spawner=cast(Any, None),
         trace=Trace("test", [events.append]),
+        hosts=frozenset(("a", "b", "x", "good")),
     )
     await client.aclose()
 
