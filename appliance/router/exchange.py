@@ -14,7 +14,7 @@ from appliance.router.head import (
     Answer,
     BadAnswer,
     Request,
-    parse_answer,
+    read_answer,
     respond,
 )
 from appliance.router.pool import AppWire
@@ -51,6 +51,7 @@ class Exchange:
     keep = False  # the client's connection can be used again
     reusable = False  # the app's connection can be used again
     received = 0  # bytes of the body that came with the head
+    sent = 0  # bytes of the answer's body, when it was sent without a flow
     _upload_failed: Exception | None = None
     _uploading: Flow | None = None
     _answering: Flow | None = None
@@ -86,7 +87,7 @@ class Exchange:
     @property
     def bytes_sent(self) -> int:
         """Bytes of the answer's body that were sent on."""
-        return self._answering.count if self._answering else 0
+        return self._answering.count if self._answering else self.sent
 
     async def run(self, head: bytes, body: bytes | None) -> None:
         """Send *head* and the body, and give the client the answer.
@@ -154,7 +155,7 @@ class Exchange:
 
     async def _answer(self) -> None:
         for _ in range(MAX_INTERIM):
-            answer = parse_answer(await self._answer_head(), self.request.method)
+            answer = read_answer(await self._answer_head(), self.request.method)
             if answer.status == 101:
                 await self._switch(answer)
                 return
@@ -184,14 +185,22 @@ class Exchange:
             self.heard = True
 
     async def _final(self, answer: Answer) -> None:
-        if self.instance and any(SESSION in line for line in answer.lines):
-            cookie = session_cookie(answer, self.instance)
-            answer.lines += [cookie] if cookie else []
+        sticky = self.instance and SESSION in answer.fixed
+        cookie = session_cookie(answer, self.instance) if sticky else None
         # An answer that comes before the end of the request ends the connection: nobody
         # can tell how much of the body is still to be read away.
         close = self.closing or not self.request.keep_alive or not self.uploaded
-        head, close = respond(self.request, answer, self.request_id, close=close)
+        head, close = respond(self.request, answer, self.request_id, close=close, extra=cookie)
         self.status = answer.status
+        length = answer.length
+        if length is not None and length <= len(self.app.buffer):
+            # Most answers: all of it is here, and needs no flow.
+            self.down.within(STALLED)
+            await self.client.send(head + self.app.take(length) if length else head)
+            self.sent = length
+            self.reusable = answer.keep_alive and self.delivered
+            self.keep = not close
+            return
         flow = self._answering = Flow(
             self.app,
             self.client,
@@ -200,8 +209,8 @@ class Exchange:
             stall=(STALLED, None),
         )
         try:
-            if answer.length is not None:
-                await flow.exactly(head, answer.length)
+            if length is not None:
+                await flow.exactly(head, length)
             elif answer.chunked:
                 await flow.chunks(head, chunked=bool(self.request.minor))
             else:
@@ -209,7 +218,7 @@ class Exchange:
         except BadChunk as error:
             self.status = answer.status if flow.begun else 0
             raise BadAnswer(str(error)) from error
-        framed = answer.length is not None or answer.chunked
+        framed = length is not None or answer.chunked
         self.reusable = framed and answer.keep_alive and self.delivered
         self.keep = not close
 

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
+from appliance.kernel.http.gate import Refusal, check_head
 from appliance.router.table import Endpoint
 
 MAX_ANSWER_HEAD = 64 * 1024  # bytes
+#: Under load heads repeat, and nothing but their bytes decides what they mean: the
+#: latest short ones are remembered.
+REMEMBERED = 512  # heads of each kind
+REMEMBERED_SIZE = 1024  # bytes of the longest one
 _MAX_DIGITS = 15  # of Content-Length: below 1 PB
 
 #: Of one connection only (RFC 9110, 7.6.1), or said by the router itself.
@@ -42,7 +48,7 @@ class BadAnswer(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """A request's head, after the gate has passed it."""
+    """A request's head, after the gate has passed it. Shared by equal heads: never changed."""
 
     method: bytes
     target: bytes  # origin form
@@ -55,13 +61,9 @@ class Request:
     upgrade: bytes  # the wanted protocol; b"" for none
     request_id: bytes  # the client's, when it looks like one
     instance: bytes  # X-Cf-App-Instance: GUID:INDEX
-    expects: bool  # Expect: 100-continue
-
-    @property
-    def name(self) -> str:
-        """The host for the route table: lower case, without port."""
-        host = self.host.lower().decode("latin-1")
-        return host[: host.index("]") + 1] if host.startswith("[") else host.partition(":")[0]
+    name: str = ""  # the host for the route table: lower case, without port
+    path: str = ""  # the target for the route table, query included
+    fixed: bytes = b""  # the new head, without what differs from request to request
 
     @property
     def has_body(self) -> bool:
@@ -79,7 +81,7 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """An app's head, after it has been checked."""
+    """An app's head, after it has been checked. Shared by equal heads: never changed."""
 
     status: int
     reason: bytes
@@ -89,6 +91,30 @@ class Answer:
     declared: int | None  # Content-Length of an answer that may have no body (HEAD, 304)
     keep_alive: bool
     upgrade: bytes
+    fixed: bytes = b""  # the new head, without what differs from request to request
+
+
+def read_request(raw: bytes) -> Request | Refusal:
+    """The request whose head is *raw*, or why the gate refuses it."""
+    return _recent_request(raw) if len(raw) <= REMEMBERED_SIZE else _read_request(raw)
+
+
+def read_answer(raw: bytes, method: bytes) -> Answer:
+    """The answer to a *method* request whose head is *raw*, up to and with the blank line.
+
+    Raises:
+      BadAnswer: it has no single reading; the sentence says why.
+    """
+    if len(raw) <= REMEMBERED_SIZE:
+        return _recent_answer(raw, method == b"HEAD")
+    return parse_answer(raw, method == b"HEAD")
+
+
+def _read_request(raw: bytes) -> Request | Refusal:
+    return check_head(raw) or parse_request(raw)
+
+
+_recent_request = lru_cache(REMEMBERED)(_read_request)
 
 
 def parse_request(raw: bytes) -> Request:
@@ -107,7 +133,6 @@ def parse_request(raw: bytes) -> Request:
         upgrade=b"",
         request_id=b"",
         instance=b"",
-        expects=False,
     )
     options: set[bytes] = set()
     wanted = b""
@@ -133,8 +158,6 @@ def parse_request(raw: bytes) -> Request:
             elif low == b"x-cf-app-instance":
                 request.instance = value
         else:
-            if low == b"expect":
-                request.expects = True
             request.lines.append(entry)
     if options:
         if b"close" in options:
@@ -145,7 +168,30 @@ def parse_request(raw: bytes) -> Request:
         if b"upgrade" in options and wanted and b"h2c" not in wanted.lower():
             request.upgrade = wanted
         request.lines = _without(request.lines, options)
+    host = request.host.lower().decode("latin-1")
+    request.name = host[: host.index("]") + 1] if host[:1] == "[" else host.partition(":")[0]
+    request.path = request.target.decode("latin-1")
+    request.fixed = _fixed(request)
     return request
+
+
+def _fixed(request: Request) -> bytes:
+    port = request.host.rpartition(b":")[2]
+    lines = [
+        b"%b %b HTTP/1.1" % (request.method, request.target),
+        b"Host: " + request.host,
+        *request.lines,
+        b"X-Forwarded-Proto: http",
+        b"X-Forwarded-Host: " + request.host,
+        b"X-Forwarded-Port: " + (port if port.isdigit() and b":" in request.host else b"80"),
+    ]
+    if request.chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif request.length or request.method in (b"POST", b"PUT", b"PATCH"):
+        lines.append(b"Content-Length: %d" % request.length)
+    if request.upgrade:
+        lines += [b"Connection: Upgrade", b"Upgrade: " + request.upgrade]
+    return b"\r\n".join(lines)
 
 
 def forward(
@@ -157,36 +203,14 @@ def forward(
       client: The client's address.
       at: Milliseconds since 1970 when the request came.
     """
-    port = request.host.rpartition(b":")[2]
-    lines = [
-        b"%b %b HTTP/1.1" % (request.method, request.target),
-        b"Host: " + request.host,
-        *request.lines,
-        b"X-Forwarded-For: " + client,
-        b"X-Forwarded-Proto: http",
-        b"X-Forwarded-Host: " + request.host,
-        b"X-Forwarded-Port: " + (port if port.isdigit() and b":" in request.host else b"80"),
-        b"X-Request-Start: %d" % at,
-        b"X-Vcap-Request-Id: " + request_id,
-    ]
-    if endpoint.app:
-        lines.append(b"X-Cf-Applicationid: " + endpoint.app.encode())
-    if endpoint.instance:
-        lines.append(b"X-Cf-Instanceid: " + endpoint.instance.encode())
-    if endpoint.index:
-        lines.append(b"X-Cf-Instanceindex: " + endpoint.index.encode())
-    if request.chunked:
-        lines.append(b"Transfer-Encoding: chunked")
-    elif request.length or request.method in (b"POST", b"PUT", b"PATCH"):
-        lines.append(b"Content-Length: %d" % request.length)
-    if request.upgrade:
-        lines += [b"Connection: Upgrade", b"Upgrade: " + request.upgrade]
-    lines.append(b"\r\n")
-    return b"\r\n".join(lines)
+    return (
+        b"%b\r\nX-Forwarded-For: %b\r\nX-Request-Start: %d\r\nX-Vcap-Request-Id: %b\r\n%b\r\n"
+        % (request.fixed, client, at, request_id, endpoint.fields)
+    )
 
 
-def parse_answer(raw: bytes, method: bytes) -> Answer:
-    """The answer head *raw* (up to and including the blank line) to a *method* request.
+def parse_answer(raw: bytes, bodiless: bool) -> Answer:
+    """As `read_answer`; *bodiless* when the request was HEAD.
 
     Raises:
       BadAnswer: it has no single reading; the sentence says why.
@@ -222,11 +246,18 @@ def parse_answer(raw: bytes, method: bytes) -> Answer:
         )
         answer.lines = _without(answer.lines, options)
     _frame(answer, lengths, codings, old=minor == b"0")
-    if method == b"HEAD" or status < 200 or status in (204, 304):
+    if bodiless or status < 200 or status in (204, 304):
         answer.length, answer.chunked = 0, False
         if status < 200 or status == 204:
             answer.declared = None
+    lines = [b"HTTP/1.1 %d %b" % (status, reason), *answer.lines]
+    if answer.declared is not None:
+        lines.append(b"Content-Length: %d" % answer.declared)
+    answer.fixed = b"\r\n".join(lines)
     return answer
+
+
+_recent_answer = lru_cache(REMEMBERED)(parse_answer)
 
 
 def _frame(answer: Answer, lengths: list[bytes], codings: list[bytes], *, old: bool) -> None:
@@ -246,28 +277,29 @@ def _frame(answer: Answer, lengths: list[bytes], codings: list[bytes], *, old: b
 
 
 def respond(
-    request: Request, answer: Answer, request_id: bytes, *, close: bool
+    request: Request, answer: Answer, request_id: bytes, *, close: bool, extra: bytes | None = None
 ) -> tuple[bytes, bool]:
     """The head for the client, and whether the connection has to close after the body.
 
     A body without length becomes chunked for HTTP/1.1, and ends with the connection
-    for HTTP/1.0.
+    for HTTP/1.0. *extra* is one more line.
     """
-    lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason), *answer.lines]
-    if answer.length is None and request.minor:
-        lines.append(b"Transfer-Encoding: chunked")
-    elif answer.length is None:
-        close = True
-    elif answer.declared is not None:
-        lines.append(b"Content-Length: %d" % answer.declared)
-    if answer.status >= 200:
-        lines.append(b"X-Vcap-Request-Id: " + request_id)
+    lines = [answer.fixed]
+    if answer.length is None:
+        if request.minor:
+            lines.append(b"Transfer-Encoding: chunked")
+        else:
+            close = True
     if answer.status == 101:
         lines += [b"Connection: Upgrade", b"Upgrade: " + (answer.upgrade or request.upgrade)]
-    elif answer.status >= 200 and close:
-        lines.append(b"Connection: close")
-    elif answer.status >= 200 and not request.minor:
-        lines.append(b"Connection: keep-alive")
+    elif answer.status >= 200:
+        lines.append(b"X-Vcap-Request-Id: " + request_id)
+        if close:
+            lines.append(b"Connection: close")
+        elif not request.minor:
+            lines.append(b"Connection: keep-alive")
+    if extra is not None:
+        lines.append(extra)
     lines.append(b"\r\n")
     return b"\r\n".join(lines), close
 

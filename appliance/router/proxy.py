@@ -15,7 +15,7 @@ from appliance.kernel.http import gate
 from appliance.kernel.kit import Kit, joined
 from appliance.router.access import AccessLog, Record
 from appliance.router.exchange import BadBody, Exchange
-from appliance.router.head import BadAnswer, Request, forward, parse_request
+from appliance.router.head import BadAnswer, Request, forward, read_request
 from appliance.router.pool import ConnectFailed, Pool
 from appliance.router.refusals import (
     CLIENT_SLOW,
@@ -49,16 +49,7 @@ class Figures:
     requests: int = 0
     bad_requests: int = 0  # refused by the gate, or without a route
     bad_gateways: int = 0
-    by_class: dict[str, int] = field(
-        default_factory=lambda: (
-            {f"responses_{name}": 0 for name in ("2xx", "3xx", "4xx", "5xx")} | {"responses_xxx": 0}
-        )
-    )
-
-    def answered(self, status: int) -> None:
-        """Count one answer."""
-        name = f"responses_{status // 100}xx"
-        self.by_class[name if name in self.by_class else "responses_xxx"] += 1
+    by_class: list[int] = field(default_factory=lambda: [0] * 10)  # answers, by status // 100
 
 
 class Proxy:
@@ -195,14 +186,13 @@ class Session:
         proxy = self._proxy
         self._down.clear()
         proxy.figures.requests += 1
-        refusal = gate.check_head(raw)
-        if refusal is not None:
+        request = read_request(raw)
+        if isinstance(request, gate.Refusal):
             proxy.figures.bad_requests += 1
-            await self._refuse(bad_request(refusal.reason, refusal.status))
+            await self._refuse(bad_request(request.reason, request.status))
             return False
-        request = parse_request(raw)
         host = request.name
-        route = proxy.table.find(host, request.target.decode("latin-1")) if host else None
+        route = proxy.table.find(host, request.path) if host else None
         if route is None:
             proxy.figures.bad_requests += 1
             refused = unknown_route(host) if host else bad_request("There is no Host.")
@@ -289,7 +279,6 @@ class Session:
             closing=proxy.draining,
         )
         endpoint.active += 1
-        app_began = proxy.kit.clock.monotonic()
         try:
             milliseconds = attempt.at // 1_000_000
             head = forward(request, endpoint, self._ip, attempt.request_id, milliseconds)
@@ -307,7 +296,7 @@ class Session:
             return bad_request(str(error))
         finally:
             endpoint.active -= 1
-            attempt.app_seconds += proxy.kit.clock.monotonic() - app_began
+            attempt.app_seconds = proxy.kit.clock.monotonic() - attempt.began
             self._down.clear()
             self._up.clear()
             if exchange.reusable:
@@ -332,7 +321,7 @@ class Session:
     ) -> bool:
         """Answer *refused*; whether the connection can be used for another request."""
         proxy = self._proxy
-        proxy.figures.answered(refused.status)
+        proxy.figures.by_class[refused.status // 100] += 1
         keep = (
             request is not None
             and request.keep_alive
@@ -361,7 +350,7 @@ class Session:
         if status == 502:
             proxy.figures.bad_gateways += 1
         if exchange is not None and exchange.status:
-            proxy.figures.answered(status)
+            proxy.figures.by_class[status // 100] += 1
         error = refused.error if refused else ""
         if error and attempt.why:
             error = f"{error} ({attempt.why})"
@@ -391,7 +380,7 @@ class Session:
                     "request.routed",
                     method=request.method.decode(),
                     host=request.name,
-                    path=request.target.partition(b"?")[0].decode("latin-1"),
+                    path=request.path.partition("?")[0],
                     endpoint=str(attempt.endpoint),
                     status=status,
                     ms=round(seconds * 1000, 3),
@@ -408,7 +397,7 @@ class Attempt:
     body: bytes | None  # all of it; None when it is still to be read
     at: int  # nanoseconds since 1970 when its head was complete
     began: float  # the same, on the monotonic clock
-    app_seconds: float = 0.0  # spent with apps
+    app_seconds: float = 0.0  # until the end of the last app's answer
     refused: Refused | None = None
     why: str = ""  # it failed
 

@@ -23,11 +23,24 @@ class Endpoint:
     tags: dict[str, Any] = field(default_factory=dict)
     active: int = 0  # requests in flight
     failed_until: float = 0.0  # skipped until then
+    address: Address = field(init=False)  # by which registrations name it
+    fields: bytes = field(init=False)  # X-Cf- lines for its requests, each with its end
 
-    @property
-    def address(self) -> Address:
-        """Host and port, by which registrations name it."""
-        return self.host, self.port
+    def __post_init__(self) -> None:
+        self.address = self.host, self.port
+        self.describe(self)
+
+    def describe(self, newer: Endpoint) -> None:
+        """Take over what a *newer* registration of the same instance knows."""
+        self.app, self.index = newer.app or self.app, newer.index or self.index
+        self.instance, self.tags = newer.instance or self.instance, newer.tags
+        named = (
+            ("X-Cf-Applicationid", self.app),
+            ("X-Cf-Instanceid", self.instance),
+            ("X-Cf-Instanceindex", self.index),
+        )
+        lines = [f"{name}: {value}\r\n" for name, value in named if value.isprintable() and value]
+        self.fields = "".join(lines).encode()
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -137,9 +150,7 @@ class RouteTable:
         if known is None:
             known = self._endpoints[endpoint.address] = endpoint
         else:
-            known.app, known.index = endpoint.app or known.app, endpoint.index or known.index
-            known.instance = endpoint.instance or known.instance
-            known.tags = endpoint.tags
+            known.describe(endpoint)
         limit = min(stale_after or self._stale_after, self._stale_after)
         added = []
         for uri in uris:

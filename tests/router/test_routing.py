@@ -76,6 +76,18 @@ async def test_the_app_gets_a_head_of_the_routers_own() -> None:
     }
 
 
+async def test_equal_heads_are_still_different_requests() -> None:
+    """What is remembered of a head is what its bytes say, and nothing of who sent it."""
+    async with running() as router:
+        app = await router.app(says(ok(b"")), HOST)
+        ids = [(await router.get(HOST))["x-vcap-request-id"] for _ in range(3)]
+        await router.unregister(app.port, HOST)
+        gone = await router.get(HOST)
+    assert len(set(ids)) == 3
+    assert [id_.encode() in head for id_, head in zip(ids, app.heads, strict=True)] == [True] * 3
+    assert gone.status == 404
+
+
 async def test_an_id_that_looks_like_one_is_kept_and_joins_the_trace() -> None:
     """What a client asks for by id is told by the trace under that id; the rest is not told."""
     async with running() as router:
