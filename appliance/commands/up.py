@@ -19,6 +19,7 @@ from appliance.commands.screen import Screen, output
 from appliance.commands.systemd import notify
 from appliance.config import Config
 from appliance.endpoints import Endpoints
+from appliance.kernel.process.cgroups import into_leaf
 from appliance.kernel.process.namespace import enter_own_pid_namespace
 from appliance.kernel.trace import Event
 
@@ -99,6 +100,7 @@ def up(
         notes=tuple(warnings(config)),
         pid=os.getpid(),
     )
+    into_leaf()
     if not no_own_pidns:
         manners = replace(manners, confined=bool(enter_own_pid_namespace()))
     return trio.run(_run, config, bound, manners, screen)

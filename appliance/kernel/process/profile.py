@@ -25,6 +25,7 @@ class Limits:
     """
 
     memory: int = 512 * MIB  # bytes of RLIMIT_DATA
+    total: int = 0  # bytes that all of it may use, where there are control groups; 0: not limited
     disk: int = 1024 * MIB  # bytes, the longest file
     processes: int = 256
     files: int = 1024  # open at once, per process

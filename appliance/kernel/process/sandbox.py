@@ -78,7 +78,10 @@ class Sandbox:
 
         *argv* is in the program's own terms: `inside` translates paths of the machine.
         """
-        return self.builder.command(profile, argv)
+        command = self.builder.command(profile, argv)
+        if self.spawner.groups is None:
+            return command
+        return replace(command, argv=[*self.spawner.groups.words(profile.limits), *command.argv])
 
     def inside(self, profile: Profile, host_path: Path) -> str:
         """Where the program finds the machine's *host_path*.

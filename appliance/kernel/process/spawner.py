@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import outcome
 import trio
 
+from appliance.kernel.process.cgroups import Group, Groups, Join, find
 from appliance.kernel.process.folders import our_ledger
 from appliance.kernel.process.kill import MARK, RUN, anyone, kill_group, kill_tree, send_signal
 from appliance.kernel.process.ledger import Ledger
 from appliance.kernel.process.output import Completed, Lines, Tail
+from appliance.kernel.process.profile import Limits
 from appliance.kernel.process.start import Data, Made, Order, SpawnFailed, Word
 
 if TYPE_CHECKING:
@@ -47,18 +49,20 @@ class Child:
     them; the process itself is reaped as soon as it ends, whether or not somebody waits.
     """
 
-    def __init__(self, spawner: Spawner, made: Made, note: int) -> None:
+    def __init__(self, spawner: Spawner, made: Made, note: int, group: Group | None) -> None:
         self._spawner = spawner
         self._popen = made.popen
         self._pidfd = made.pidfd
         self._mark = made.mark
         self._note = note
+        self._group = group
         self._ended = trio.Event()
         self.pid = made.popen.pid
         self.stdin = trio.lowlevel.FdStream(made.stdin) if made.stdin is not None else None
         self.stdout = trio.lowlevel.FdStream(made.stdout) if made.stdout is not None else None
         self.stderr = trio.lowlevel.FdStream(made.stderr) if made.stderr is not None else None
         self.returncode: int | None = None  # negative: the signal that ended it
+        self.out_of_memory = False  # once it has ended: the kernel has killed part of it for that
 
     async def wait(self) -> int:
         """Wait until the process has ended; its exit status, negative for a signal.
@@ -79,7 +83,7 @@ class Child:
 
     def kill(self) -> None:
         """Kill the process and everything below it, very soon; `wait` tells when it is gone."""
-        self._do(lambda: kill_tree(self.pid, self._mark))
+        self._do(self._kill)
 
     async def aclose(self) -> None:
         """Kill what is left, wait for its end, close the streams. Not stopped by cancellation."""
@@ -117,12 +121,23 @@ class Child:
         if self.returncode is None:
             self._spawner.post(unless_collected)
 
+    def _kill(self) -> None:
+        if self._group is not None:
+            self._group.kill()
+        # In its first millisecond it may not have joined the group yet.
+        kill_tree(self.pid, self._mark)
+
     def _collect(self) -> int:
         # Whoever stayed behind would outlive the program whose part it was.
         kill_group(self.pid)
-        if self._mark and anyone(self._mark):
+        if self._group is not None:
+            self.out_of_memory = self._group.out_of_memory
+            self._group.kill()
+        elif self._mark and anyone(self._mark):
             kill_tree(self.pid, self._mark)
         status = self._popen.wait()
+        if self._group is not None and self._spawner.groups is not None:
+            self._spawner.groups.remove(self._group)
         self._spawner.forget(self._note)
         return status
 
@@ -136,6 +151,7 @@ class Spawner:
 
     sandbox: Sandbox  # set by `open_spawner`
     reach: Reach | None = None
+    groups: Groups | None = None  # control groups for sandboxes, where we may make them
 
     def __init__(self, ledger: Ledger, *, confined: bool = False) -> None:
         self.confined = confined
@@ -180,12 +196,19 @@ class Spawner:
             given[RUN] = self._ledger.run
         order = Order(list(argv), given, cwd, tuple(pass_fds))
 
-        def make() -> tuple[Made, int]:
-            made = order.make(stdin, stdout, stderr)
-            return made, -1 if self.confined else self._ledger.child(made.popen.pid)
+        def make() -> tuple[Made, int, Group | None]:
+            group = self._group_for(order.argv)
+            try:
+                made = order.make(stdin, stdout, stderr)
+            except BaseException:
+                if group is not None:
+                    group.remove()
+                raise
+            note = -1 if self.confined else self._ledger.child(made.popen.pid)
+            return made, note, group
 
-        made, note = await self.call(make)
-        child = Child(self, made, note)
+        made, note, group = await self.call(make)
+        child = Child(self, made, note, group)
         self.children.add(child)
         # A task of the system's: an error in the caller's body must reach it as it is, not in
         # the group that a nursery of our own would wrap around it.
@@ -193,6 +216,18 @@ class Spawner:
         if made.gate is not None:
             await _let_in(child, made.gate, str(argv[0]))
         return child
+
+    def _group_for(self, argv: list[Word]) -> Group | None:
+        """New groups, named in *argv*, if that asks for them. On the spawner's thread."""
+        for place, word in enumerate(argv):
+            if isinstance(word, Join) and self.groups is not None:
+                try:
+                    group = self.groups.make(word.limits)
+                except OSError as error:
+                    raise SpawnFailed(str(argv[-1]), f"no control group ({error})") from error
+                argv[place] = str(group)
+                return group
+        return None
 
     async def run(
         self,
@@ -276,6 +311,25 @@ class Spawner:
         self._thread.join()
         if self.reach:
             self.reach.close()
+        if self.groups:
+            self.groups.close(self._ledger.forget)
+
+    async def use_groups(self) -> None:
+        """Have control groups from now on, if a program can really be started in one."""
+        name = f"appliance-{self._ledger.run}-{os.urandom(3).hex()}"
+        trees = await self.call(lambda: find(name, self._ledger.group, self._ledger.forget))
+        if not trees:
+            return
+        self.groups = Groups(trees)
+        try:
+            words = [*self.groups.words(Limits()), "true"]
+            done = await self.run(words, env={"PATH": "/usr/bin:/bin"}, timeout=GATE)
+            works = done.returncode == 0
+        except SpawnFailed:
+            works = False
+        if not works:
+            self.groups.close(self._ledger.forget)
+            self.groups = None
 
     async def _look_after(self, child: Child) -> None:
         await child.ending()
@@ -309,6 +363,7 @@ async def open_spawner(
     with nullcontext(ledger) if ledger else our_ledger() as notes:
         spawner = Spawner(notes, confined=confined)
         try:
+            await spawner.use_groups()
             spawner.sandbox = await probe(spawner, sandbox_mode)
             yield spawner
         finally:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from appliance.kernel.process import syscalls
+from appliance.kernel.process import cgroups, syscalls
 from appliance.kernel.process.kill import kill_all, of_run
 from appliance.kernel.process.ledger import (
     Found,
@@ -46,6 +46,8 @@ def clear_up(found: Found) -> None:
     """
     if found.owner.boot and found.owner.boot == boot_id():
         _kill(found)
+        for group in found.groups:
+            cgroups.remove(group)
     for folder in found.folders:
         erase(folder)
 
