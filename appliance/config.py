@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -254,6 +255,11 @@ class NatsConfig:
             raise ConfigError("nats.max_payload", self.max_payload, "the bus takes 1 MiB at most")
         if self.password and not self.user:
             raise ConfigError("nats.password", "…", "needs nats.user")
+        for name in ("user", "password", "token"):
+            # Clients take them from a URL, and some do not decode it.
+            if not re.fullmatch(r"[A-Za-z0-9._~-]*", getattr(self, name)):
+                rule = "must be letters, digits, and any of . _ ~ -"
+                raise ConfigError(f"nats.{name}", "…", rule)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -107,6 +107,11 @@ class Listener:
         self._busy = False  # a batch of commands is being carried out, and flushed afterwards
         self._asleep: trio.lowlevel.Task | None = None  # the task that flushes for rooms
 
+    @property
+    def open(self) -> int:
+        """Sockets of clients, those included that only get their last words."""
+        return len(self._carriers)
+
     def stop(self) -> None:
         """End all clients."""
         for session in list(self.hub.sessions.values()):
@@ -127,7 +132,7 @@ class Listener:
                     await trio.sleep(ACCEPT_AGAIN)
                     break
                 accepted.setblocking(False)
-                if len(self._carriers) >= self._most:
+                if self.open >= self._most:
                     with accepted, suppress(OSError):
                         accepted.send(FULL)
                     continue

@@ -44,6 +44,9 @@ class WireHeaders(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._all())
 
+    def __bool__(self) -> bool:
+        return bool(self.raw)  # a block that nobody can read is passed on as well
+
     def __repr__(self) -> str:
         return f"WireHeaders({self.raw!r})"
 
