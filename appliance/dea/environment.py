@@ -177,7 +177,8 @@ def memory_for_one_process(order: Start) -> int:
     """Bytes that one process may map: above the quota, so that the watchdog sees it passed.
 
     Otherwise a program would fail in ways of its own, and its user would never read that
-    it was out of memory. Node and Java also reserve more than they use.
+    it was out of memory. Node and Java also reserve more than they use, and the stack of every
+    thread counts, used or not.
     """
     quota = order.limits.mem * MIB
-    return max(2 * quota, quota + 512 * MIB)
+    return max(4 * quota, quota + 1024 * MIB)

@@ -10,7 +10,7 @@ import trio
 
 from appliance.config import DeaConfig
 from appliance.dea.droplets import DropletCache
-from appliance.dea.ending import Ending, describe, shell_status
+from appliance.dea.ending import Ending, describe, over_memory, shell_status
 from appliance.dea.environment import environment, memory_for_one_process, possible
 from appliance.dea.errors import StartFailed
 from appliance.dea.instance import MIB, Instance
@@ -132,6 +132,7 @@ class Life:
             network="host",
             limits=Limits(
                 memory=memory_for_one_process(order),
+                total=order.limits.mem * MIB,
                 disk=order.limits.disk * MIB,
                 processes=PROCESSES,
                 files=order.limits.fds,
@@ -168,6 +169,9 @@ class Life:
             instance.pid = None
             await child.aclose()
         assert child.returncode is not None
+        if child.out_of_memory and not self._stop.is_set():
+            quota = instance.order.limits.mem * MIB
+            self._verdict = self._verdict or over_memory(quota, quota)
         return self._ending(shell_status(child.returncode))
 
     def _ending(self, status: int) -> Ending:
