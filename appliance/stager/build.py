@@ -22,6 +22,7 @@ from appliance.stager.workspace import Workspace
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 LEAST_MEMORY = 1024  # MB; compilers need it, whatever the app itself is given
+STACKS = 1024  # MB that a build may map beyond that
 PROCESSES = 512  # Go's compiler and linker start many threads
 SAID = 500  # characters of a failed program's last words that go into the error
 
@@ -126,7 +127,8 @@ class SandboxedBuild:
             name="staging",
             home=home,
             limits=Limits(
-                memory=max(resources.memory, LEAST_MEMORY) * MIB,
+                # The stack of every thread counts, used or not, and compilers have many.
+                memory=(max(resources.memory, LEAST_MEMORY) + STACKS) * MIB,
                 disk=max(resources.disk, LEAST_MEMORY) * MIB,
                 processes=PROCESSES,
                 files=resources.fds,
