@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +18,7 @@ from appliance.archiver.outbox import Outbox
 from appliance.archiver.plan import Holding, Key, digest_bucket, next_generation
 from appliance.kernel.clock import Clock
 from appliance.kernel.errors import ApplianceError
+from appliance.kernel.process.folders import room_folder
 from appliance.kernel.store.blobs import BlobStore
 from appliance.kernel.store.database import Database, open_database
 from appliance.kernel.store.digest import Digest
@@ -411,12 +409,7 @@ async def open_store(
     Raises:
       StateTooNew: a newer appliance has written it.
     """
-    folder = Path(tempfile.mkdtemp(prefix="appliance-archiver-")) if root is None else root
-    try:
+    async with room_folder(root, "archiver") as folder:
         blobs = await trio.to_thread.run_sync(lambda: BlobStore(folder, fsync=root is not None))
         async with open_database(root and folder / "archiver.db", SCHEMA) as db:
             yield DropletStore(db, blobs, clock, fault)
-    finally:
-        if root is None:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
