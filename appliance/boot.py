@@ -1,16 +1,17 @@
 """Starts the rooms. The only module, besides the commands, that knows all of them.
 
 Sockets are bound first, so that clients wait instead of being refused; then the rooms
-start back to front, so that the door, the controller, opens last.
+start back to front, so that the door, the controller, opens last. They stop in the order of
+`STOPPING`: what is on its way through them gets to its end, and nothing new begins.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -32,9 +33,21 @@ from appliance.kernel.process.spawner import open_spawner
 from appliance.kernel.process.sweep import hold_state, sweep
 from appliance.kernel.redact import redact_data
 from appliance.kernel.trace import Sink, Trace, TraceLog
+from appliance.kernel.watchdog import watch_loop
+from appliance.supervisor import Room, Serve
 
 if TYPE_CHECKING:
     from appliance.kernel.bus.listener.hub import Hub
+
+
+#: Which rooms are asked to stop, step by step, and which of them the next step waits for.
+#: Stagings still need the controller, which takes the droplet, and the archivers, which keep
+#: it; apps go when no request is on its way to them. Who is not named stops last.
+STOPPING: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("stager", "health_manager", "router", "registry"), ("stager", "health_manager")),
+    (("controller",), ("controller", "router", "registry")),
+    (("dea",), ("dea",)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +128,13 @@ async def running(
     bound: Bound | None = None,
     sinks: Sequence[Sink] = (),
     confined: bool = False,
+    supervised: bool = False,
 ) -> AsyncIterator[Running]:
     """A whole appliance while the block runs; nothing is left of it afterwards.
 
     Without a *config* every port is one that the operating system picks. *confined* says that
-    this process is in a PID namespace of its own.
+    this process is in a PID namespace of its own. *supervised* starts a room again that has
+    failed, and goes on with the others; else a bug in a room ends the block, and is raised.
     """
     config = config or anywhere(Config())
     if config.state is not None:
@@ -153,11 +168,13 @@ async def running(
             from appliance.kernel.bus.listener.monitor import serve_monitor
 
             await nursery.start(serve_monitor, hub, bound.binds["nats_monitor"], kit)
-        endpoints = await _start_rooms(config, bound, kit, trace_log, nursery)
+        rooms = Rooms(kit, nursery, supervised=supervised)
+        endpoints = await _start_rooms(config, bound, rooms, trace_log)
         try:
-            yield Running(config=config, endpoints=endpoints, kit=kit, trace_log=trace_log)
+            async with watch_loop(trace, kit.clock):
+                yield Running(config=config, endpoints=endpoints, kit=kit, trace_log=trace_log)
         finally:
-            # Rooms end by themselves: the nursery waits for the last one.
+            await rooms.stop()
             kit.stopping.set()
 
 
@@ -223,11 +240,56 @@ async def _open_listener(
         yield listener.hub
 
 
-Serve = Callable[..., Awaitable[None]]
+@dataclass(frozen=True)
+class Rooms:
+    """The rooms that run, and how they end."""
+
+    kit: Kit
+    nursery: trio.Nursery
+    supervised: bool
+    rooms: dict[str, Room] = field(default_factory=dict)
+
+    async def start(self, name: str, serve: Serve, settings: Any, **more: Any) -> None:
+        """Start one room, and return when it is ready."""
+        self.kit.health.mark(name, "starting")
+        room = Room(
+            name=name,
+            serve=serve,
+            settings=settings,
+            kit=replace(self.kit.named(name), stopping=trio.Event()),
+            more=more,
+            supervised=self.supervised,
+        )
+        await self.nursery.start(room.run)
+        self.rooms[name] = room
+
+    async def stop(self) -> None:
+        """Stop all of them in their order, and return when the last one is over."""
+        self.kit.draining.set()
+        for name in self.rooms:
+            self.kit.health.mark(name, "draining")
+        try:
+            for asked, awaited in STOPPING:
+                for room in self._of(asked):
+                    room.kit.stopping.set()
+                for room in self._of(awaited):
+                    await room.over.wait()
+        finally:
+            for room in self.rooms.values():
+                room.kit.stopping.set()
+        for room in self.rooms.values():
+            await room.over.wait()
+
+    def _of(self, kinds: Sequence[str]) -> list[Room]:
+        return [
+            room
+            for name, room in self.rooms.items()
+            if name.rstrip("0123456789").rstrip("-") in kinds
+        ]
 
 
 async def _start_rooms(
-    config: Config, bound: Bound, kit: Kit, trace_log: TraceLog, nursery: trio.Nursery
+    config: Config, bound: Bound, rooms: Rooms, trace_log: TraceLog
 ) -> Endpoints:
     from appliance.archiver.service import serve as serve_archiver
     from appliance.dea.service import serve as serve_dea
@@ -239,6 +301,7 @@ async def _start_rooms(
     from appliance.stager.service import serve as serve_stager
     from fake_controller.service import serve as serve_controller
 
+    kit, start = rooms.kit, rooms.start
     urls, binds = bound.urls, bound.binds
     user, password = config.archiver.user, config.archiver.password or kit.ids.hex(32)
     archivers = tuple(
@@ -254,11 +317,6 @@ async def _start_rooms(
         # Whatever the umask: there are keys in it, and other people's programs and data.
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
-
-    async def start(name: str, serve: Serve, settings: Any, **more: Any) -> str:
-        kit.health.mark(name, "starting")
-        call = _Call(serve, settings, kit.named(name), more)
-        return str(await nursery.start(call))
 
     await start("logs", serve_logs, config.logs)
     for number in range(config.archivers):
@@ -320,21 +378,6 @@ async def _start_rooms(
     await start("health_manager", serve_health_manager, health_manager)
     kit.trace.event("appliance.ready", api=endpoints.api)
     return endpoints
-
-
-@dataclass(frozen=True)
-class _Call:
-    """`nursery.start` passes positional arguments only; a room also takes keywords."""
-
-    serve: Serve
-    settings: Any
-    kit: Kit
-    more: dict[str, Any]
-
-    async def __call__(
-        self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        await self.serve(self.settings, self.kit, task_status=task_status, **self.more)
 
 
 def _endpoints(config: Config, bound: Bound, kit: Kit) -> Endpoints:

@@ -44,7 +44,8 @@ class Controller:
     bits: Bits
     tokens: Tokens
     secrets: dict[str, str]  # user or client: password, for staging, bulk and registry
-    background: trio.Nursery
+    background: trio.Nursery  # what goes on for as long as there is a controller
+    work: trio.Nursery  # what has an end, and is given the time to come to it: builds, jobs
     trace_log: TraceLog
     about: Callable[[], dict[str, Any]]  # the process around it, for /_appliance/info
     actual: Actual = field(default_factory=Actual)
@@ -90,7 +91,7 @@ class Controller:
                 await self._finish_job(job.guid, "COMPLETE", None)
             done.set()
 
-        self.background.start_soon(run)
+        self.work.start_soon(run)
         with trio.move_on_after(self.config.hold):
             await done.wait()
         return job

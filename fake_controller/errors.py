@@ -32,6 +32,11 @@ def unknown_request() -> CloudError:
     return CloudError(404, 10000, "CF-NotFound", "Unknown request")
 
 
+def draining() -> CloudError:
+    """503: the process is about to end, and begins nothing new."""
+    return CloudError(503, 10015, "CF-ServiceUnavailable", "The appliance is stopping.")
+
+
 def not_authenticated() -> CloudError:
     """401: no Authorization header."""
     return CloudError(401, 10002, "CF-NotAuthenticated", "Authentication error")
@@ -117,4 +122,7 @@ def present_error(error: ApplianceError) -> tuple[int, dict[str, str], bytes]:
     if error.hint:
         detail = f"{detail} {error.hint}"
     body = {"errors": [{"code": number, "title": title, "detail": detail}]}
-    return status, {"content-type": "application/json"}, json.dumps(body).encode()
+    headers = {"content-type": "application/json"}
+    if status == 503:
+        headers["retry-after"] = "5"  # seconds: about as long as a start after a stop takes
+    return status, headers, json.dumps(body).encode()

@@ -146,7 +146,7 @@ class Runner:
     async def place(self, wanted: Desired, index: int) -> None:
         """Find a DEA with room and order one instance. A start is never acknowledged."""
         key = (wanted.process.guid, wanted.version, index)
-        if key in self._starting:
+        if key in self._starting or self.cc.kit.draining.is_set():
             return
         self._starting.add(key)
         try:

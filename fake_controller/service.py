@@ -30,6 +30,7 @@ from fake_controller.store import Store, Tx, open_store
 from fake_controller.tokens import Tokens, digest_password
 
 PRUNE_EVERY = 5.0  # seconds between looks for instances that nobody speaks of
+SETTLE = 5.0  # seconds for builds and jobs to end, after the stagers have
 INTERRUPTED = "StagingError - The controller was stopped while the app was staging. Push it again."
 
 
@@ -61,42 +62,48 @@ async def _run(
     passwords = await trio.to_thread.run_sync(digest_password, config.password)
     secrets = await store.write(lambda tx: _seed(tx, config, passwords))
     async with trio.open_nursery() as background:
-        cc = Controller(
-            config=config,
-            kit=kit,
-            store=store,
-            bits=Bits(
-                pool=BlobStore(root / "resources", fsync=durable),
-                packages=BlobStore(root / "packages", fsync=durable),
-                limit=config.max_package * 4,
-            ),
-            tokens=Tokens(
-                key=secrets["token-key"],
-                lifetime=config.token_lifetime,
-                issuer="appliance",
-            ),
-            secrets=secrets,
-            background=background,
-            trace_log=trace_log,
-            about=about,
-        )
-        runner = Runner(cc)
-        deployer = Deployer(cc, runner)
-        for listener in (_heartbeats, _exits, _bulk_credentials):
-            await background.start(listener, cc)
-        await background.start(_orders, cc, runner)
-        background.start_soon(_prune, cc)
-        cc.url = await background.start(_serve_http, cc, runner, deployer)
-        await background.start(partial(component, kit, "CloudController", url=cc.url))
-        for deployment in await store.find(Deployment, status_value="ACTIVE"):
-            deployer.resume(deployment)
-        kit.health.mark(kit.room, "ready")
-        kit.trace.event("controller.listening", url=cc.url)
-        task_status.started(cc.url)
-        # The first login should not wait for cryptography to load; nor did the door.
-        background.start_soon(trio.to_thread.run_sync, _load_jwt)
-        await kit.stopping.wait()
+        async with trio.open_nursery() as work:
+            cc = Controller(
+                config=config,
+                kit=kit,
+                store=store,
+                bits=Bits(
+                    pool=BlobStore(root / "resources", fsync=durable),
+                    packages=BlobStore(root / "packages", fsync=durable),
+                    limit=config.max_package * 4,
+                ),
+                tokens=Tokens(
+                    key=secrets["token-key"],
+                    lifetime=config.token_lifetime,
+                    issuer="appliance",
+                ),
+                secrets=secrets,
+                background=background,
+                work=work,
+                trace_log=trace_log,
+                about=about,
+            )
+            runner = Runner(cc)
+            deployer = Deployer(cc, runner)
+            for listener in (_heartbeats, _exits, _bulk_credentials):
+                await background.start(listener, cc)
+            await background.start(_orders, cc, runner)
+            background.start_soon(_prune, cc)
+            async with trio.open_nursery() as serving:
+                cc.url = await serving.start(_serve_http, cc, runner, deployer)
+                await background.start(partial(component, kit, "CloudController", url=cc.url))
+                for deployment in await store.find(Deployment, status_value="ACTIVE"):
+                    deployer.resume(deployment)
+                kit.health.mark(kit.room, "ready")
+                kit.trace.event("controller.listening", url=cc.url)
+                task_status.started(cc.url)
+                # The first login should not wait for cryptography to load; nor did the door.
+                background.start_soon(trio.to_thread.run_sync, _load_jwt)
+            # The server has drained: kit.stopping is set. A build that does not end in time is
+            # marked as interrupted at the next start.
+            work.cancel_scope.deadline = trio.current_time() + SETTLE
         background.cancel_scope.cancel()
+    kit.health.mark(kit.room, "stopped")
 
 
 async def _serve_http(

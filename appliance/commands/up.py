@@ -143,7 +143,7 @@ async def _run(config: Config, bound: Bound, manners: Manners, screen: Screen) -
 
         await nursery.start(watch)
         async with running(
-            config, bound=bound, sinks=[sink], confined=manners.confined
+            config, bound=bound, sinks=[sink], confined=manners.confined, supervised=True
         ) as appliance:
             endpoints = replace(appliance.endpoints, pid=manners.pid)
             try:

@@ -66,6 +66,8 @@ class Kit:
     clock: Clock = field(default_factory=Clock)
     ids: Ids = field(default_factory=Ids)
     health: Health = field(default_factory=Health)
+    #: The process is to end: nothing new is begun. `stopping` follows when it is a room's turn.
+    draining: trio.Event = field(default_factory=trio.Event)
     stopping: trio.Event = field(default_factory=trio.Event)
     hosts: frozenset[str] = frozenset()  # names this appliance goes by, besides loopback's
 

@@ -15,7 +15,13 @@ from quart_trio import QuartTrio
 
 from fake_controller.controller import Controller
 from fake_controller.deploying import Deployer
-from fake_controller.errors import bad_query, not_authorized, unparsable, unprocessable
+from fake_controller.errors import (
+    bad_query,
+    draining,
+    not_authorized,
+    unparsable,
+    unprocessable,
+)
 from fake_controller.model import Job, Record
 from fake_controller.running import Runner
 from fake_controller.store import Tx
@@ -94,8 +100,14 @@ class Api:
         return self.cc.tokens.identity(request.headers.get("Authorization", ""))
 
     def writer(self) -> Identity:
-        """Who asks for a change. Raises CF-NotAuthorized for those who may only read."""
+        """Who asks for a change. Raises CF-NotAuthorized for those who may only read.
+
+        While the appliance stops, those who wait for what they began may still look; nobody
+        can begin anything: CF-ServiceUnavailable.
+        """
         identity = self.identity()
+        if self.cc.kit.draining.is_set():
+            raise draining()
         if not identity.admin:
             raise not_authorized()
         return identity

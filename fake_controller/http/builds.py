@@ -99,7 +99,7 @@ def routes(api: Api) -> None:
             return build, app
 
         build, app = await cc.store.write(work)
-        cc.background.start_soon(push.stage, cc, build, app)
+        cc.work.start_soon(push.stage, cc, build, app)
         return await api.show(BUILDS, build.guid, 201)
 
     @api.get("/v3/builds/<guid>")

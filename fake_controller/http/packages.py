@@ -10,7 +10,13 @@ from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.blob_plane import Blob, Exchange
 from fake_controller import present
 from fake_controller.bits import Resource
-from fake_controller.errors import bits_already_uploaded, not_authorized, unparsable, unprocessable
+from fake_controller.errors import (
+    bits_already_uploaded,
+    draining,
+    not_authorized,
+    unparsable,
+    unprocessable,
+)
 from fake_controller.http.api import Api, Listing
 from fake_controller.http.droplets import DROPLETS
 from fake_controller.http.relations import OfApp
@@ -98,6 +104,8 @@ def blobs(api: Api) -> list[Blob]:
     async def upload(exchange: Exchange) -> None:
         if not cc.tokens.identity(exchange.headers.get("authorization", "")).admin:
             raise not_authorized()
+        if cc.kit.draining.is_set():
+            raise draining()
         guid = exchange.params["guid"]
 
         def claim(tx: Tx) -> Package:

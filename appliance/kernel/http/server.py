@@ -29,7 +29,7 @@ from appliance.kernel.http.sockets import listen, url
 if TYPE_CHECKING:
     from appliance.kernel.kit import Kit
 
-GRACE_SECONDS = 5.0  # for requests in flight when the server stops
+GRACE_SECONDS = 20.0  # for requests in flight when the server stops
 MAX_TRANSFERS = 256  # blob requests that have a thread at the same time
 SPARE_FILES = 256  # descriptors that connections leave to everything else
 
