@@ -246,7 +246,7 @@ async def test_marks_find_what_left_its_parents_and_session(folder: Path) -> Non
 @pytest.mark.parametrize("difference", ["boot", "pidns", "born"])
 async def test_a_pid_alone_is_no_reason_to_kill(folder: Path, difference: str) -> None:
     """After a restart, in another container, or later, the pid is another process."""
-    with another("import signal; print(); signal.pause()") as innocent:
+    with another("import signal; print(flush=True); signal.pause()") as innocent:
         line_of(innocent)
         ledger = journal()
         ledger.child(innocent.pid)
