@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from appliance.archiver.checkup import examine, unreadable
-from appliance.archiver.errors import DropletLost
+from appliance.archiver.errors import DropletLost, NoSuchDroplet
 from appliance.archiver.messages import DropletStored
 from appliance.archiver.plan import Holding, Key, Peer, check_name
 from appliance.archiver.scrub import note_failure, set_aside
@@ -89,9 +89,11 @@ class Routes:
 
     async def delete(self, exchange: Exchange) -> None:
         """204 once it is gone here and the peers are owed the deletion."""
-        held = await self._store.find(_key(exchange))
-        await self._store.delete(held.key, owed_to=self._peers)
-        self._kit.trace.event("droplet.deleted", app=held.app_id, sha1=held.sha1)
+        key = _key(exchange)
+        # Also when its file is lost: nobody would get rid of it otherwise.
+        if await self._store.delete(key, owed_to=self._peers) is None:
+            raise NoSuchDroplet(*key)
+        self._kit.trace.event("droplet.deleted", app=key[0], sha1=key[1])
         await exchange.reply(204)
 
     async def sync_deletion(self, exchange: Exchange) -> None:

@@ -175,6 +175,17 @@ async def test_an_upload_replaces_a_file_that_is_gone(cluster: Cluster, tmp_path
     assert await node.holds(SMALL)
 
 
+async def test_a_lost_droplet_can_be_deleted(cluster: Cluster, tmp_path: Path) -> None:
+    """No peer has it either: without this it would be missed and owed for ever."""
+    node = await cluster.start(root=tmp_path)
+    await node.post(SMALL)
+    flip(blob(tmp_path))
+    assert (await node.get(SMALL)).status == 503
+    assert (await node.kit.http.request("DELETE", node.path(SMALL))).status == 204
+    assert (await node.get(SMALL)).status == 404
+    assert (await node.kit.http.request("DELETE", node.path(SMALL))).status == 404
+
+
 async def test_an_fsync_error_is_final(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ At least one whole durable copy of a droplet is left alone when another is damag
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -112,9 +113,7 @@ class Chaos:
             for data, path in self._world.blobs()
             if (file := node.platter.file(path)) is not None
             and file.durable == data
-            and any(
-                other.platter.stored(path) == data for other in self._nodes if other is not node
-            )
+            and any(_has(other, path, data) for other in self._nodes if other is not node)
         ]
         if candidates:
             damage(self._rng.choice(candidates))
@@ -141,3 +140,8 @@ class Chaos:
         node.platter.read_only = node.was_read_only = True
         await trio.sleep(self._rng.uniform(0.5, 5))
         node.platter.read_only = False
+
+
+def _has(node: Node, path: Path, data: bytes) -> bool:
+    """Whether *node* has the bytes on its disk, and a row: a file alone is nobody's."""
+    return node.platter.stored(path) == data and node.records.holds(path.name)

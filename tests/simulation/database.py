@@ -24,6 +24,11 @@ class Records:
         self._connection = database._writer
         self._safe = self._connection.serialize("main")
 
+    def holds(self, sha256: str) -> bool:
+        """Whether a droplet with these bytes is written down as stored and whole."""
+        query = "SELECT count(*) FROM droplets WHERE sha256 = ? AND held AND generation % 2 = 1"
+        return bool(self._connection.execute(query, (sha256,)).get)
+
     def committed(self) -> None:
         """A transaction has ended; without ``synchronous=FULL`` it is in memory only."""
         if not self.synchronous and self.platter.rng.random() < KEPT:
