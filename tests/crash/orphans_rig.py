@@ -158,8 +158,11 @@ class Place:
 
 
 @contextmanager
-def place(user: str, *flags: str, keep: bool) -> Iterator[Place]:
-    """A place for *user*, "root" or "ordinary"; skips the test where we cannot be that user."""
+def place(user: str | None, *flags: str, keep: bool) -> Iterator[Place]:
+    """A place for *user*: "root", "ordinary", or None for whoever we are.
+
+    Skips the test where we cannot be that user. With *keep* there is a state folder.
+    """
     become: list[str] = []
     uid = os.getuid()
     if user == "ordinary" and uid == 0:

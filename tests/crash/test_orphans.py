@@ -57,7 +57,7 @@ def rounds(quick: int, thorough: int) -> list[object]:
     return [quick, pytest.param(thorough, marks=pytest.mark.soak)]
 
 
-@pytest.mark.parametrize("kills", rounds(3, 300))
+@pytest.mark.parametrize("kills", rounds(4, 300))
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("user", USERS)
 def test_killed_while_instances_start(user: str, way: str, kills: int) -> None:
