@@ -149,6 +149,21 @@ class Parser:
                     break
                 line = data[position:newline]
                 position = newline + 1
+                if line.startswith(b"PUB "):
+                    # Most frames are this one, and whole: no need for the long way.
+                    words = line.split()
+                    size = _number(words[-1])
+                    stop = position + size
+                    if (
+                        3 <= len(words) <= 4
+                        and 0 <= size <= self.max_payload
+                        and len(line) <= self._max_line
+                        and data[stop : stop + 2] == b"\r\n"
+                    ):
+                        reply = words[2] if len(words) == 4 else b""
+                        yield Pub(words[1], reply, b"", data[position:stop])
+                        position = stop + 2
+                        continue
                 event = self._line(line)
                 if event is not None:
                     yield event
@@ -156,9 +171,6 @@ class Parser:
 
     def _line(self, line: bytes) -> Event | None:
         """Read a whole control line; the head of a PUB is kept, and None returned."""
-        if line.startswith(b"PUB ") and len(line) <= self._max_line:  # most lines are
-            self._publish(line.split())
-            return None
         found = _LINE.match(line)
         if found is None:
             raise ProtocolError("Not a verb of the protocol.", UNKNOWN)

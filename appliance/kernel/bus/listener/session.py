@@ -206,27 +206,28 @@ class Session:
         counters.in_msgs += 1
         counters.in_bytes += size
         try:
-            subject, reply = raw_subject.decode(), raw_reply.decode()
-            check_subject(subject)
-            if reply:
-                check_subject(reply)
+            message = Message(
+                raw_subject.decode(),
+                data,
+                raw_reply.decode(),
+                WireHeaders(headers) if headers else _NO_HEADERS,
+            )
+            if self.client.verbose:
+                check_subject(message.subject)
+                if message.reply:
+                    check_subject(message.reply)
+                self._ok()  # ahead of the message, which may be our own to receive
+            if not self.client.echo:
+                hub.muted = self
+            heard = hub.bus.forward(message, size)
         except (BadSubject, UnicodeDecodeError):
             self._error("Invalid Publish Subject")
             self._ok()
             return
-        if self.client.verbose:
-            self._ok()  # ahead of the message, which may be our own to receive
-        message = Message(subject, data, reply, WireHeaders(headers) if headers else _NO_HEADERS)
-        if self.client.echo:
-            heard = hub.bus.forward(message, size)
-        else:
-            hub.muted = self
-            try:
-                heard = hub.bus.forward(message, size)
-            finally:
-                hub.muted = None
-        if not heard and reply and self.client.no_responders:
-            self._nobody_listens(reply)
+        finally:
+            hub.muted = None
+        if not heard and message.reply and self.client.no_responders:
+            self._nobody_listens(message.reply)
 
     def _nobody_listens(self, reply: str) -> None:
         """Tell the client so, where it waits for its answer."""
