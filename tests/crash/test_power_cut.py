@@ -1,36 +1,22 @@
-"""The power fails under a real archiver: what it acknowledged before is on the disk.
-
-An ext4 image lies in an xfs file system that can copy a file in one atomic step. The
-archiver works in the one; copies of the other are what power cuts would have left. It sees
-everything that has not reached the block layer; it does not reorder a volatile disk cache.
-"""
+"""The power fails under a real archiver: what it acknowledged before is on the disk."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import trio
 
-from appliance.archiver.errors import DropletLost, NoSuchDroplet
-from appliance.archiver.plan import Key
-from appliance.archiver.store import DropletStore, open_store
-from appliance.kernel.clock import Clock
-from appliance.kernel.http.client import Client
-from tests.crash.processes import Acknowledged, Users, free_port, process
+from tests.crash.power_cut import CANNOT, Figures
 
-TOOLS = ("mkfs.xfs", "mkfs.ext4", "losetup", "mount", "umount")
-USERS = 4
-PAUSE = 0.2  # seconds between two power cuts
+TOOLS = ("mkfs.xfs", "mkfs.ext4", "losetup", "mount", "umount", "unshare")
 SHORT, LONG = 8, 60  # power cuts
-PEER = 9  # a port where nobody listens: everything stays owed
+HERE = Path(__file__).parents[2]
 
 
 def why_not() -> str:
@@ -38,7 +24,7 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "needs root, for mounting"
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        return f"needs {', '.join(missing)} (xfsprogs and e2fsprogs)"
+        return f"needs {', '.join(missing)} (xfsprogs, e2fsprogs, util-linux)"
     if not Path("/dev/loop-control").exists():
         return "needs loop devices"
     return ""
@@ -47,167 +33,48 @@ def why_not() -> str:
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "nothing is missing")
 
 
-def call(*command: str | Path) -> None:
-    """Run a tool of the system."""
-    subprocess.run([*map(str, command)], check=True, capture_output=True, timeout=60)
-
-
-@contextmanager
-def mounted(image: Path, folder: Path) -> Iterator[Path]:
-    """*image*, mounted at *folder*."""
-    folder.mkdir(exist_ok=True)
-    call("mount", "-o", "loop", image, folder)
-    try:
-        yield folder
-    finally:
-        call("umount", folder)
-
-
-@contextmanager
-def machine(folder: Path) -> Iterator[Path]:
-    """A file system that copies ``disk.img`` in one step; skips where it cannot be made."""
-    outer = folder / "outer.img"
-    try:
-        with outer.open("wb") as file:
-            file.truncate(3 * 1024**3)
-        call("mkfs.xfs", "-q", "-m", "reflink=1", outer)
-        with mounted(outer, folder / "machine") as inside:
-            disk = inside / "disk.img"
-            with disk.open("wb") as file:
-                file.truncate(768 * 1024**2)
-            call("mkfs.ext4", "-q", "-F", disk)
-            yield inside
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"loop mounts do not work here: {error.stderr.decode().strip()}")
-    finally:
-        outer.unlink(missing_ok=True)
-
-
-@dataclass
-class Cut:
-    """What a power cut left, and what had been acknowledged before it."""
-
-    image: Path
-    acknowledged: list[Acknowledged]
-
-
-@dataclass
-class Figures:
-    """What all power cuts together have shown."""
-
-    cuts: int = 0
-    checked: int = 0
-    losses: Counter[str] = field(default_factory=Counter)
-    cuts_with_loss: int = 0
-
-    def __str__(self) -> str:
-        losses = ", ".join(f"{count:,} {what}" for what, count in sorted(self.losses.items()))
-        return (
-            f"{self.cuts} power cuts, {self.checked:,} acknowledgements checked, "
-            f"{losses or '0 lost'}, {self.cuts_with_loss} cuts with a loss"
-        )
-
-
-async def cut_often(inside: Path, cuts: int, *without: str) -> list[Cut]:
-    """Let users store, and take *cuts* copies of the disk meanwhile."""
-    taken: list[Cut] = []
-    client = Client()
-    users = Users(2, client)
-    with mounted(inside / "disk.img", inside / "disk"):
-        async with process(inside / "disk" / "archiver", free_port(), PEER, *without) as node:
-            await node.start()
-            async with trio.open_nursery() as nursery:
-                for number in range(USERS):
-                    nursery.start_soon(users.store, [node.url], number)
-                for number in range(cuts):
-                    await trio.sleep(PAUSE)
-                    before = list(users.acknowledged)
-                    image = inside / f"cut-{number}.img"
-                    await trio.run_process(
-                        ["cp", "--reflink=always", str(inside / "disk.img"), str(image)]
-                    )
-                    taken.append(Cut(image, before))
-                nursery.cancel_scope.cancel()
-            await node.kill()
-    await client.aclose()
-    return taken
-
-
-@asynccontextmanager
-async def reopened(cut: Cut, folder: Path) -> AsyncIterator[DropletStore]:
-    """The archiver's store as the next start finds it; the journal is replayed by mounting."""
-    with mounted(cut.image, folder):
-        async with open_store(folder / "archiver", Clock()) as store:
-            await store.recover()
-            yield store
-
-
-async def look(cuts: list[Cut], folder: Path) -> Figures:
-    """Compare each copy with what had been acknowledged before it was taken."""
-    figures = Figures()
-    for cut in cuts:
-        losses: Counter[str] = Counter()
-        async with reopened(cut, folder) as store:
-            owed = {
-                row.holding.key
-                for row in await store.outbox.due(
-                    f"127.0.0.1:{PEER}", now=4e9, horizon=60, limit=10**6
-                )
-            }
-            for droplet in cut.acknowledged:
-                key: Key = (droplet.app, droplet.sha1)
-                try:
-                    await store.check(await store.find(key))
-                except NoSuchDroplet:
-                    losses["rows lost"] += 1
-                except DropletLost:
-                    losses["files lost or damaged"] += 1
-                if key not in owed:
-                    losses["outbox rows lost"] += 1
-        cut.image.unlink()
-        figures.cuts += 1
-        figures.checked += len(cut.acknowledged)
-        figures.losses.update(losses)
-        figures.cuts_with_loss += bool(losses)
-    return figures
-
-
-async def loop(folder: Path, cuts: int, *without: str) -> Figures:
+def run(folder: Path, cuts: int, *without: str) -> Figures:
     """Cut and look; prints the figures, which are for docs/reliability.md."""
-    with machine(folder) as inside:
-        taken = await cut_often(inside, cuts, *without)
-        figures = await look(taken, folder / "cut")
+    loop = [sys.executable, "-m", "tests.crash.power_cut", str(folder), str(cuts), *without]
+    done = subprocess.run(
+        ["unshare", "--mount", *loop], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    if done.returncode == CANNOT or "unshare failed" in done.stderr:
+        pytest.skip(done.stdout.strip() or done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    figures = Figures(**found | {"losses": Counter(found["losses"])})
     print(f"\nwithout {', '.join(without) or 'nothing'}: {figures}")
     return figures
 
 
-async def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """The short form."""
-    figures = await loop(tmp_path, SHORT)
+    figures = run(tmp_path, SHORT)
     assert figures.checked
     assert not figures.losses
 
 
-async def test_finds_a_store_that_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+def test_finds_a_store_that_does_not_wait_for_the_disk(tmp_path: Path) -> None:
     """Without fsync something is lost; else the first test would prove nothing."""
-    assert (await loop(tmp_path, SHORT // 2, "fsync")).losses
+    assert (run(tmp_path, SHORT // 2, "fsync")).losses
 
 
 @pytest.mark.soak
-async def test_sixty_power_cuts(tmp_path: Path) -> None:
+def test_sixty_power_cuts(tmp_path: Path) -> None:
     """The long form."""
-    figures = await loop(tmp_path, LONG)
+    figures = run(tmp_path, LONG)
     assert not figures.losses
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("without", ["fsync", "full"])
-async def test_sixty_power_cuts_find_what_is_missing(tmp_path: Path, without: str) -> None:
+def test_sixty_power_cuts_find_what_is_missing(tmp_path: Path, without: str) -> None:
     """No fsync, and SQLite's NORMAL: each loses something."""
-    assert (await loop(tmp_path, LONG, without)).losses
+    assert (run(tmp_path, LONG, without)).losses
 
 
 @pytest.mark.soak
-async def test_sixty_power_cuts_without_folder_fsync(tmp_path: Path) -> None:
+def test_sixty_power_cuts_without_folder_fsync(tmp_path: Path) -> None:
     """ext4 nearly hides it: only the figures are of interest, the simulation finds it."""
-    assert (await loop(tmp_path, LONG, "folder-fsync")).checked
+    assert (run(tmp_path, LONG, "folder-fsync")).checked
