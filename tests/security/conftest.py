@@ -1,137 +1,31 @@
-"""A whole appliance that is spoken to over HTTP alone, as any client would."""
+"""A whole appliance in this process, and somebody who is logged in there."""
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import trio
 
 import appliance
 from appliance.boot import Running
 from appliance.config import Config
-from appliance.kernel.http.client import Response
 from appliance.kernel.trace import Sink
-
-HELLO = Path("sample_apps/python-hello/app.py")
-PUSH = "0123456789abcdef0123456789abcdef"  # the trace of everything that a `Person` does
+from tests.person import Person
 
 
-@dataclass
-class Person:
-    """Somebody with an HTTP client, and with the admin's password."""
+@dataclass(kw_only=True)
+class Visitor(Person):
+    """A person who also sees the appliance from the inside."""
 
     running: Running
-    token: str = ""
-
-    async def raw(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
-        """The bare answer."""
-        named = {"X-Vcap-Request-Id": PUSH} | headers
-        if self.token:
-            named = {"Authorization": f"bearer {self.token}"} | named
-        url = self.running.endpoints.api + path
-        return await self.running.kit.http.request(method, url, json=body, headers=named)
-
-    async def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON, which must be one of success."""
-        answer = await self.raw(method, path, body)
-        assert answer.ok, (method, path, answer.status, answer.body)
-        return answer.json() if answer.body else None
-
-    async def login(self, password: str = "admin") -> None:
-        """Get a token."""
-        answer = await self.running.kit.http.request(
-            "POST",
-            f"{self.running.endpoints.api}/oauth/token",
-            content=f"grant_type=password&username=admin&password={password}",
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-        )
-        assert answer.ok, answer.body
-        self.token = answer.json()["access_token"]
-
-    async def app(self, name: str, env: dict[str, str] | None = None) -> str:
-        """A new app's guid."""
-        space = (await self.call("GET", "/v3/spaces"))["resources"][0]["guid"]
-        made = await self.call(
-            "POST",
-            "/v3/apps",
-            {
-                "name": name,
-                "relationships": {"space": {"data": {"guid": space}}},
-                "environment_variables": env or {},
-            },
-        )
-        return str(made["guid"])
-
-    async def upload(self, app: str, folder: Path, files: dict[str, str]) -> str:
-        """The guid of a package with *files*, ready to be staged."""
-        relation = {"app": {"data": {"guid": app}}}
-        package = await self.call("POST", "/v3/packages", {"relationships": relation})
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for name, text in files.items():
-                archive.writestr(name, text)
-        bits = folder / f"{package['guid']}.zip"
-        bits.write_bytes(buffer.getvalue())
-        answer = await self.running.kit.http.upload_form(
-            f"{self.running.endpoints.api}/v3/packages/{package['guid']}/upload",
-            "bits",
-            bits,
-            filename="package.zip",
-            headers={"Authorization": f"bearer {self.token}", "X-Vcap-Request-Id": PUSH},
-        )
-        assert answer.ok, answer.body
-        return str(package["guid"])
-
-    async def stage(self, package: str) -> Any:
-        """A build of *package*, ended."""
-        build = await self.call("POST", "/v3/builds", {"package": {"guid": package}})
-        with trio.fail_after(30):
-            while build["state"] == "STAGING":
-                build = await self.call("GET", f"/v3/builds/{build['guid']}")
-        return build
-
-    async def push(
-        self,
-        name: str,
-        folder: Path,
-        files: dict[str, str] | None = None,
-        env: dict[str, str] | None = None,
-    ) -> str:
-        """Push an app and wait until it runs; returns its guid."""
-        app = await self.app(name, env)
-        build = await self.stage(await self.upload(app, folder, files or hello()))
-        assert build["state"] == "STAGED", build
-        current = {"data": {"guid": build["droplet"]["guid"]}}
-        await self.call("PATCH", f"/v3/apps/{app}/relationships/current_droplet", current)
-        await self.call("POST", f"/v3/apps/{app}/actions/start")
-        with trio.fail_after(30):
-            while await self.states(app) != ["RUNNING"]:
-                await trio.lowlevel.checkpoint()
-        return app
-
-    async def states(self, app: str) -> list[str]:
-        """The states of the app's web instances."""
-        stats = await self.call("GET", f"/v3/apps/{app}/processes/web/stats")
-        return [one["state"] for one in stats["resources"]]
-
-
-def hello() -> dict[str, str]:
-    """An app that needs nothing but the standard library."""
-    return {"app.py": HELLO.read_text()}
 
 
 @asynccontextmanager
 async def a_person(
     config: Config | None = None, *, sinks: Sequence[Sink] = (), password: str = "admin"
-) -> AsyncIterator[Person]:
+) -> AsyncIterator[Visitor]:
     """Somebody who is logged in at an appliance that runs while the block does."""
     async with appliance.running(config, sinks=sinks) as running:
-        person = Person(running)
+        person = Visitor(running.endpoints.api, running.kit.http, running=running)
         await person.login(password)
         yield person

@@ -21,8 +21,9 @@ from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.auth import basic_header
 from appliance.kernel.trace import Event
 from appliance.stager.messages import StagingRequest
+from tests.person import PUSH
 
-from .conftest import PUSH, Person, a_person
+from .conftest import Visitor, a_person
 
 #: One per input, so that a failure names the input.
 ENV, ARCHIVER, STAGING, BULK, ADMIN, REGISTRY, SERVICE, URL, HEADER, TEXT, NATS = (
@@ -110,7 +111,7 @@ def crashing_start(dea: str) -> Start:
     )
 
 
-async def everything_goes_wrong(person: Person) -> None:
+async def everything_goes_wrong(person: Visitor) -> None:
     """Inputs that end in errors, each with a secret in it."""
     kit = person.running.kit
     for url in (f"http://u:{URL}@127.0.0.1:1/", f"http://{URL}@127.0.0.1:1/"):
@@ -149,7 +150,7 @@ async def everything_goes_wrong(person: Person) -> None:
     assert not leaks(exited.body.exit_description or "")
 
 
-async def documents(person: Person) -> dict[str, str]:
+async def documents(person: Visitor) -> dict[str, str]:
     """What every component shows of itself."""
     kit, shown = person.running.kit, {}
     async with kit.bus.request_many(DiscoverComponents.subject, b"") as answers:

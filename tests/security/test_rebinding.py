@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from appliance.boot import Running, names
+from appliance.binding import names
+from appliance.boot import Running
 from appliance.config import Config, ControllerConfig
 from appliance.kernel.component import DiscoverComponents
 

@@ -61,7 +61,7 @@ def enter_own_pid_namespace() -> Entered:
     dead, alive = os.pipe()  # init sees the end of it when the outer process is gone
     _unshare()
     if init := os.fork():
-        os.close(dead)
+        _let_go(keep=alive)
         _stand_in_for(init)
     os.close(alive)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -70,6 +70,7 @@ def enter_own_pid_namespace() -> Entered:
     os.close(dead)
     _mount_proc()
     if appliance := os.fork():
+        _let_go()
         _stand_in_for(appliance)
     if os.getuid() != 0:
         # Those of the new user namespace: of no use to us, and not what a user expects.
@@ -82,6 +83,16 @@ def status_code(status: int) -> int:
     """The exit status for a wait status, 128 + N for signal N as in a shell."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
+
+
+def _let_go(keep: int = 2) -> None:
+    """Close what was inherited for the appliance, but for *keep* and the standard streams.
+
+    A port stays open until the last process has closed it: clients of an appliance that
+    stops would be accepted by nobody, and wait.
+    """
+    os.closerange(3, keep)
+    os.closerange(keep + 1, min(os.sysconf("SC_OPEN_MAX"), 1 << 20))
 
 
 def _stand_in_for(main: int) -> NoReturn:
