@@ -2,52 +2,40 @@
 
 Sockets are bound first, so that clients wait instead of being refused; then the rooms
 start back to front, so that the door, the controller, opens last. They stop in the order of
-`STOPPING`: what is on its way through them gets to its end, and nothing new begins.
+`rooms.STOPPING`: what is on its way through them gets to its end, and nothing new begins.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import trio
 
 from appliance import __version__
+from appliance.binding import Bound, anywhere, bind_sockets, names
 from appliance.config import Config
 from appliance.endpoints import Endpoints
 from appliance.kernel.bus import Bus
 from appliance.kernel.clock import Clock, Ids
 from appliance.kernel.health import Health
 from appliance.kernel.http.client import Client
-from appliance.kernel.http.origin import ANY
-from appliance.kernel.http.sockets import listen
 from appliance.kernel.kit import Kit
-from appliance.kernel.process.ledger import Ledger
 from appliance.kernel.process.spawner import open_spawner
-from appliance.kernel.process.sweep import hold_state, sweep
 from appliance.kernel.redact import redact_data
 from appliance.kernel.trace import Sink, Trace, TraceLog
 from appliance.kernel.watchdog import watch_loop
-from appliance.supervisor import Room, Serve
+from appliance.rooms import Rooms
 
 if TYPE_CHECKING:
     from appliance.kernel.bus.listener.hub import Hub
 
 
-#: Which rooms are asked to stop, step by step, and which of them the next step waits for.
-#: Stagings still need the controller, which takes the droplet, and the archivers, which keep
-#: it; apps go when no request is on its way to them. Who is not named stops last.
-STOPPING: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("stager", "health_manager", "router", "registry"), ("stager", "health_manager")),
-    (("controller",), ("controller", "router", "registry")),
-    (("dea",), ("dea",)),
-)
+__all__ = ["Bound", "Running", "anywhere", "bind_sockets", "running"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,62 +51,6 @@ class Running:
     def health(self) -> Health:
         """The state of each room."""
         return self.kit.health
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bound:
-    """Sockets that listen already, as ``fd://`` addresses and as URLs; the state, if any."""
-
-    binds: dict[str, str]
-    urls: dict[str, str]
-    state: Ledger | None = None  # of the state folder, which is ours while it is open
-
-
-def bind_sockets(config: Config) -> Bound:
-    """Hold the state folder and open every listener, once what was killed is cleared up.
-
-    Raises:
-      StateBusy: another appliance has the state folder; the sentence names it.
-      PortTaken: somebody listens there; the sentence names who.
-    """
-    sweep()
-    state = hold_state(config.state) if config.state else None
-    try:
-        return replace(_bind_sockets(config), state=state)
-    except BaseException:
-        if state:
-            state.close()
-        raise
-
-
-def _bind_sockets(config: Config) -> Bound:
-    wanted = {
-        "controller": config.controller.bind,
-        "router": config.router.bind,
-        "registry": config.registry.bind,
-        "package_cache": config.package_cache.bind,
-    }
-    if config.bus == "local" and config.nats.bind:
-        wanted["nats"] = config.nats.bind
-        if config.nats.monitor_bind:
-            wanted["nats_monitor"] = config.nats.monitor_bind
-    for number in range(config.archivers):
-        wanted[f"archiver.{number}"] = _nth(config.archiver.bind, number)
-    for number in range(config.deas):
-        wanted[f"dea.{number}"] = _nth(config.dea.bind, number)
-    binds, urls = {}, {}
-    for name, bind in wanted.items():
-        sockets = listen(bind)
-        host, port = sockets[0].getsockname()[:2]
-        binds[name] = ",".join(f"fd://{sock.detach()}" for sock in sockets)
-        urls[name] = f"http://{host}:{port}"
-    return Bound(binds=binds, urls=urls)
-
-
-def _nth(bind: str, number: int) -> str:
-    """The address of the *number*-th room of a kind: the ports follow each other."""
-    host, _, port = bind.rpartition(":")
-    return bind if port == "0" else f"{host}:{int(port) + number}"
 
 
 @asynccontextmanager
@@ -178,29 +110,6 @@ async def running(
             kit.stopping.set()
 
 
-def anywhere(config: Config) -> Config:
-    """*config* with every port left to the operating system."""
-
-    def moved(room: Any) -> Any:
-        host = room.bind.rpartition(":")[0]
-        return replace(room, bind=f"{host}:0")
-
-    return replace(
-        config,
-        controller=moved(config.controller),
-        router=moved(config.router),
-        registry=moved(config.registry),
-        package_cache=moved(config.package_cache),
-        archiver=moved(config.archiver),
-        dea=moved(config.dea),
-        nats=replace(
-            config.nats,
-            bind=config.nats.bind and "127.0.0.1:0",
-            monitor_bind=config.nats.monitor_bind and "127.0.0.1:0",
-        ),
-    )
-
-
 @asynccontextmanager
 async def _open_bus(where: str, trace: Trace) -> AsyncIterator[Bus]:
     if where == "local":
@@ -240,54 +149,6 @@ async def _open_listener(
         yield listener.hub
 
 
-@dataclass(frozen=True)
-class Rooms:
-    """The rooms that run, and how they end."""
-
-    kit: Kit
-    nursery: trio.Nursery
-    supervised: bool
-    rooms: dict[str, Room] = field(default_factory=dict)
-
-    async def start(self, name: str, serve: Serve, settings: Any, **more: Any) -> None:
-        """Start one room, and return when it is ready."""
-        self.kit.health.mark(name, "starting")
-        room = Room(
-            name=name,
-            serve=serve,
-            settings=settings,
-            kit=replace(self.kit.named(name), stopping=trio.Event()),
-            more=more,
-            supervised=self.supervised,
-        )
-        await self.nursery.start(room.run)
-        self.rooms[name] = room
-
-    async def stop(self) -> None:
-        """Stop all of them in their order, and return when the last one is over."""
-        self.kit.draining.set()
-        for name in self.rooms:
-            self.kit.health.mark(name, "draining")
-        try:
-            for asked, awaited in STOPPING:
-                for room in self._of(asked):
-                    room.kit.stopping.set()
-                for room in self._of(awaited):
-                    await room.over.wait()
-        finally:
-            for room in self.rooms.values():
-                room.kit.stopping.set()
-        for room in self.rooms.values():
-            await room.over.wait()
-
-    def _of(self, kinds: Sequence[str]) -> list[Room]:
-        return [
-            room
-            for name, room in self.rooms.items()
-            if name.rstrip("0123456789").rstrip("-") in kinds
-        ]
-
-
 async def _start_rooms(
     config: Config, bound: Bound, rooms: Rooms, trace_log: TraceLog
 ) -> Endpoints:
@@ -325,7 +186,7 @@ async def _start_rooms(
             bind=binds[f"archiver.{number}"],
             root=root(f"archiver-{number}"),
             password=password,
-            peers=archivers,
+            peers=archivers[:number] + archivers[number + 1 :],
         )
         await start(f"archiver-{number}", serve_archiver, settings)
     package_cache = replace(
@@ -391,6 +252,7 @@ def _endpoints(config: Config, bound: Bound, kit: Kit) -> Endpoints:
         archivers=[urls[f"archiver.{number}"] for number in range(config.archivers)],
         files=urls["dea.0"],
         nats=_nats(config, bound),
+        nats_monitor=urls.get("nats_monitor", ""),
         user=config.controller.user,
         password=config.controller.password,
         state=str(config.state) if config.state else "",
@@ -410,26 +272,6 @@ def _nats(config: Config, bound: Bound) -> str:
     if config.nats.user:
         return _with_login(url, config.nats.user, config.nats.password)
     return url.replace("://", f"://{config.nats.token}@", 1)
-
-
-def names(config: Config) -> frozenset[str]:
-    """The names by which clients may reach this appliance, as far as its settings tell."""
-    binds = (
-        room.bind.rpartition(":")[0]
-        for room in (
-            config.controller,
-            config.registry,
-            config.package_cache,
-            config.archiver,
-            config.dea,
-        )
-    )
-    hosts = {host.strip("[]") for host in (config.listen, config.dea.host, *binds)}
-    if not ANY.isdisjoint(hosts):
-        hosts.add(socket.gethostname())
-    if external := urlsplit(config.controller.external_url).hostname:
-        hosts.add(external)
-    return frozenset(hosts - ANY)
 
 
 def _numbered(room: str, number: int, count: int) -> str:
