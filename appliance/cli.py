@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "routes": ("routes", "List the routes of the space, and where they lead."),
     "droplets": ("droplets", "List the droplets of an app, the newest first."),
     "trace": ("trace", "Show what the last push of an app made every room do."),
+    "bus": ("bus", "Watch the bus between the rooms, and speak on it."),
     "doctor": ("doctor", "Check what this machine has for running the appliance."),
     "config": ("config", "Show the settings."),
     "wait": ("wait", "Wait until the appliance is ready."),

@@ -31,7 +31,8 @@ class Endpoints:
     package_cache: str = ""
     archivers: list[str] = field(default_factory=list)
     files: str = ""  # the first DEA's file viewer
-    nats: str = ""  # "" when the bus has no listener
+    nats: str = ""  # with its login; "" when the bus has no listener
+    nats_monitor: str = ""  # /varz and the like of that listener
     user: str = "admin"
     password: str = "admin"
     state: str = ""  # folder; "" when everything is in memory and gone at exit

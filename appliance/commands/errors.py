@@ -12,6 +12,13 @@ class NotRunning(ApplianceError):
     hint = "Start one with `appliance up`, or say where it is with --api URL."
 
 
+class NoBusListener(ApplianceError):
+    """The bus of this appliance has no NATS listener."""
+
+    code, exit_code = "no-bus-listener", 69
+    hint = "Start the appliance with nats.bind set."
+
+
 class NotReadyInTime(ApplianceError):
     """It is starting, or was not even found; waiting longer may help."""
 

@@ -27,6 +27,8 @@ async def test_a_client_watches_and_asks_the_rooms() -> None:
                 await client.hear(b"\r\n")
                 types.add(json.loads(await client.hear(b"\r\n"))["type"])
         assert appliance.trace_log.latest("client.connected") is not None
+        varz = await appliance.kit.http.request("GET", f"{appliance.endpoints.nats_monitor}/varz")
+        assert varz.json()["connections"] == 1
     await client.rest()
     await stream.aclose()
 
@@ -47,4 +49,4 @@ async def test_the_listener_can_be_left_out() -> None:
     config = anywhere(Config())
     config = replace(config, nats=replace(config.nats, bind="", monitor_bind=""))
     async with running(config) as appliance:
-        assert appliance.endpoints.nats == ""
+        assert appliance.endpoints.nats == appliance.endpoints.nats_monitor == ""
