@@ -2,32 +2,36 @@
 
 Used where they can be written to, which is found out by trying: version 2, where killing works
 even without controllers, and for root also the trees of version 1 for memory and processes.
+
+Going into a group takes about 10 ms, twice the time that a sandbox takes to start: the kernel
+waits for all processors. So a program is put into its groups while it runs already, and one
+that has ended before never is.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import select
 import signal
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.kernel.process.profile import Limits
-from appliance.kernel.process.start import Word
+from appliance.kernel.process.usage import process_table, tree
 
 LEAF = "appliance-leaf"  # where we go ourselves: a group with limits below it has no processes
 PATIENCE = 100  # looks, 10 ms apart, for a group whose processes have been killed
+ROUNDS = 20  # looks for those who were forked while the others were moved
 OWN = 8  # processes of the sandbox itself, which the program's limit does not count
-
-#: Goes into groups, named one after the other in the first argument, and becomes the rest.
-JOIN = 'for group in $1; do echo 0 > "$group/cgroup.procs" || exit 125; done; shift; exec "$@"'
 
 
 class Join(str):
-    """A word of a command line that stands for new groups with *limits*."""
+    """A word of a command line that is no part of it: what runs belongs into groups of its own."""
 
     __slots__ = ("limits",)
 
@@ -50,34 +54,48 @@ class Tree:
 
 
 class Group:
-    """The groups of one child, one in each tree. For the spawner's thread."""
+    """The groups of one child, one in each tree."""
 
     def __init__(self, trees: Iterable[Tree], name: str, limits: Limits) -> None:
         self._made: list[tuple[Tree, Path]] = []
-        for tree in trees:
-            path = tree.base / name
+        for hierarchy in trees:
+            path = hierarchy.base / name
             path.mkdir()
-            self._made.append((tree, path))
-            for file, value in settings(tree, limits):
+            self._made.append((hierarchy, path))
+            for file, value in settings(hierarchy, limits):
                 # Swap, for one, is not counted on every machine.
                 with suppress(OSError):
                     (path / file).write_text(value)
 
-    def __str__(self) -> str:
-        return " ".join(str(path) for _, path in self._made)
+    def take(self, pid: int) -> None:
+        """Move *pid* and all below it here, and whoever they fork meanwhile.
+
+        The caller keeps *pid* from being collected. Raises OSError.
+        """
+        taken: set[tuple[int, int]] = set()
+        for _ in range(ROUNDS):
+            members = {(one.pid, one.born) for one in tree(pid, process_table())}
+            if not members - taken:
+                return
+            for member, _born in members - taken:
+                for _, path in self._made:
+                    with suppress(ProcessLookupError):  # it has ended
+                        (path / "cgroup.procs").write_text(str(member))
+            taken |= members
 
     def kill(self) -> None:
         """Kill everybody in it, even those who are forking."""
-        paths = {tree.version: path for tree, path in self._made}
+        paths = {hierarchy.version: path for hierarchy, path in self._made}
         if path := paths.get(2) or paths.get(1):
             kill(path)
 
     @property
     def out_of_memory(self) -> bool:
         """Whether the kernel has killed one of its processes for using more than it may."""
-        for tree, path in self._made:
-            if "memory" in tree.controllers:
-                file = path / ("memory.events" if tree.version == 2 else "memory.oom_control")
+        for hierarchy, path in self._made:
+            if "memory" in hierarchy.controllers:
+                version = hierarchy.version
+                file = path / ("memory.events" if version == 2 else "memory.oom_control")
                 with suppress(OSError):
                     return bool(re.search(r"^oom_kill [1-9]", file.read_text(), re.MULTILINE))
         return False
@@ -100,33 +118,42 @@ class Groups:
 
     def __init__(self, trees: Iterable[Tree]) -> None:
         self.trees = tuple(trees)
-        self._made = 0
+        self._names = itertools.count(1)
         self._dying: list[Group] = []
+        self._guard = threading.Lock()
 
     def __str__(self) -> str:
         """What they do, for people."""
-        known = sorted({name for tree in self.trees for name in tree.controllers})
-        version = ", ".join(f"v{tree.version}" for tree in self.trees)
+        known = sorted({name for one in self.trees for name in one.controllers})
+        version = ", ".join(f"v{one.version}" for one in self.trees)
         return f"{version}: {', '.join([*known, 'kill'])}"
 
-    def words(self, limits: Limits) -> list[Word]:
-        """What to put before a command line, so that it runs in groups of its own."""
-        return ["/bin/sh", "-c", JOIN, "join", Join(limits)]
+    def join(self, pid: int, limits: Limits) -> Group | None:
+        """Put the child *pid* with all below it into new groups; blocks for some 10 ms.
 
-    def make(self, limits: Limits) -> Group:
-        """New groups. Raises OSError."""
-        self._made += 1
-        return Group(self.trees, str(self._made), limits)
+        None when the kernel forbids it. *pid* must not be collected meanwhile.
+        """
+        try:
+            group = Group(self.trees, str(next(self._names)), limits)
+        except OSError:
+            return None
+        try:
+            group.take(pid)
+        except OSError:
+            self.remove(group)
+            return None
+        return group
 
     def remove(self, group: Group) -> None:
         """Remove *group*, whose first process has ended, now or a little later."""
-        self._dying = [one for one in (*self._dying, group) if not one.remove()]
+        with self._guard:
+            self._dying = [one for one in (*self._dying, group) if not one.remove()]
 
     def close(self, forget: Callable[[int], None]) -> None:
         """Remove all that is left, and *forget* the notes."""
-        for tree in self.trees:
-            remove(tree.base)
-            forget(tree.note)
+        for hierarchy in self.trees:
+            remove(hierarchy.base)
+            forget(hierarchy.note)
 
 
 def settings(tree: Tree, limits: Limits) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.process.bubblewrap import Bubblewrap, Tools, layout
+from appliance.kernel.process.cgroups import Join
 from appliance.kernel.process.folders import noted_folder
 from appliance.kernel.process.landlock import abi_version
 from appliance.kernel.process.launcher import Launcher
@@ -81,7 +82,7 @@ class Sandbox:
         command = self.builder.command(profile, argv)
         if self.spawner.groups is None:
             return command
-        return replace(command, argv=[*self.spawner.groups.words(profile.limits), *command.argv])
+        return replace(command, argv=[Join(profile.limits), *command.argv])
 
     def inside(self, profile: Profile, host_path: Path) -> str:
         """Where the program finds the machine's *host_path*.

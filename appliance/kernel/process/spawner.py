@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 CHUNK = 64 * 1024  # bytes; the size of a pipe
 LEFTOVER = 0.5  # seconds that output may still come after the command itself has ended
+SHORT = 0.05  # seconds: what ends sooner gets no control group
 GATE = 10.0  # seconds for a sandbox to come up, which takes 10 ms
 UNKILLABLE = 10.0  # seconds after SIGKILL until a child (in a broken file system) is given up
 
@@ -49,13 +50,13 @@ class Child:
     them; the process itself is reaped as soon as it ends, whether or not somebody waits.
     """
 
-    def __init__(self, spawner: Spawner, made: Made, note: int, group: Group | None) -> None:
+    def __init__(self, spawner: Spawner, made: Made, note: int) -> None:
         self._spawner = spawner
         self._popen = made.popen
         self._pidfd = made.pidfd
         self._mark = made.mark
         self._note = note
-        self._group = group
+        self._group: Group | None = None
         self._ended = trio.Event()
         self.pid = made.popen.pid
         self.stdin = trio.lowlevel.FdStream(made.stdin) if made.stdin is not None else None
@@ -121,10 +122,22 @@ class Child:
         if self.returncode is None:
             self._spawner.post(unless_collected)
 
+    async def join_groups(self, limits: Limits) -> None:
+        """Put it into groups of its own, unless it ends soon. For the spawner only."""
+        groups = self._spawner.groups
+        if groups is None or self._pidfd is None:
+            return
+        with trio.move_on_after(SHORT):
+            await trio.lowlevel.wait_readable(self._pidfd)
+            return
+        # Nobody collects it meanwhile, so that its pid stays its own.
+        self._group = await trio.to_thread.run_sync(
+            groups.join, self.pid, limits, limiter=self._spawner.waits
+        )
+
     def _kill(self) -> None:
         if self._group is not None:
             self._group.kill()
-        # In its first millisecond it may not have joined the group yet.
         kill_tree(self.pid, self._mark)
 
     def _collect(self) -> int:
@@ -194,40 +207,23 @@ class Spawner:
             given[MARK] = f"{self._ledger.run}.{self._marks}"
         if RUN in given:
             given[RUN] = self._ledger.run
-        order = Order(list(argv), given, cwd, tuple(pass_fds))
+        limits = next((word.limits for word in argv if isinstance(word, Join)), None)
+        argv = [word for word in argv if not isinstance(word, Join)]
+        order = Order(argv, given, cwd, tuple(pass_fds))
 
-        def make() -> tuple[Made, int, Group | None]:
-            group = self._group_for(order.argv)
-            try:
-                made = order.make(stdin, stdout, stderr)
-            except BaseException:
-                if group is not None:
-                    group.remove()
-                raise
-            note = -1 if self.confined else self._ledger.child(made.popen.pid)
-            return made, note, group
+        def make() -> tuple[Made, int]:
+            made = order.make(stdin, stdout, stderr)
+            return made, -1 if self.confined else self._ledger.child(made.popen.pid)
 
-        made, note, group = await self.call(make)
-        child = Child(self, made, note, group)
+        made, note = await self.call(make)
+        child = Child(self, made, note)
         self.children.add(child)
         # A task of the system's: an error in the caller's body must reach it as it is, not in
         # the group that a nursery of our own would wrap around it.
-        trio.lowlevel.spawn_system_task(self._look_after, child)
+        trio.lowlevel.spawn_system_task(self._look_after, child, limits)
         if made.gate is not None:
             await _let_in(child, made.gate, str(argv[0]))
         return child
-
-    def _group_for(self, argv: list[Word]) -> Group | None:
-        """New groups, named in *argv*, if that asks for them. On the spawner's thread."""
-        for place, word in enumerate(argv):
-            if isinstance(word, Join) and self.groups is not None:
-                try:
-                    group = self.groups.make(word.limits)
-                except OSError as error:
-                    raise SpawnFailed(str(argv[-1]), f"no control group ({error})") from error
-                argv[place] = str(group)
-                return group
-        return None
 
     async def run(
         self,
@@ -314,24 +310,15 @@ class Spawner:
         if self.groups:
             self.groups.close(self._ledger.forget)
 
-    async def use_groups(self) -> None:
-        """Have control groups from now on, if a program can really be started in one."""
+    def use_groups(self) -> None:
+        """Have control groups from now on, where they may be made. On the spawner's thread."""
         name = f"appliance-{self._ledger.run}-{os.urandom(3).hex()}"
-        trees = await self.call(lambda: find(name, self._ledger.group, self._ledger.forget))
-        if not trees:
-            return
-        self.groups = Groups(trees)
-        try:
-            words = [*self.groups.words(Limits()), "true"]
-            done = await self.run(words, env={"PATH": "/usr/bin:/bin"}, timeout=GATE)
-            works = done.returncode == 0
-        except SpawnFailed:
-            works = False
-        if not works:
-            self.groups.close(self._ledger.forget)
-            self.groups = None
+        if trees := find(name, self._ledger.group, self._ledger.forget):
+            self.groups = Groups(trees)
 
-    async def _look_after(self, child: Child) -> None:
+    async def _look_after(self, child: Child, limits: Limits | None) -> None:
+        if limits is not None:
+            await child.join_groups(limits)
         await child.ending()
         if not self._closed:  # else it was given up, and there is no thread to collect it
             await child.reap()
@@ -363,7 +350,7 @@ async def open_spawner(
     with nullcontext(ledger) if ledger else our_ledger() as notes:
         spawner = Spawner(notes, confined=confined)
         try:
-            await spawner.use_groups()
+            await spawner.call(spawner.use_groups)
             spawner.sandbox = await probe(spawner, sandbox_mode)
             yield spawner
         finally:

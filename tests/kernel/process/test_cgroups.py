@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from appliance.kernel.process.cgroups import LEAF, Tree, places, remove, settings
+from appliance.kernel.process.cgroups import LEAF, Join, Tree, places, remove, settings
 from appliance.kernel.process.profile import MIB, Limits
 from appliance.kernel.process.spawner import Child, Spawner, open_spawner
 from appliance.kernel.process.sweep import sweep
@@ -42,14 +42,21 @@ def having(spawner: Spawner, controller: str) -> Tree:
 
 
 async def start(spawner: Spawner, script: str, limits: Limits = Limits()) -> Child:  # noqa: B008
-    """*script* in groups with *limits*, once it has printed a line."""
+    """*script* in groups with *limits*, where it begins, once it has printed a line."""
     assert spawner.groups is not None
-    words = [*spawner.groups.words(limits), sys.executable, "-c", script]
+    words = [Join(limits), sys.executable, "-c", JOINED % names(spawner) + script]
     child = await spawner.spawn(words, env=ENV, stderr="null")
     assert child.stdout is not None
     with trio.fail_after(PATIENCE):
         await child.stdout.receive_some(1)
     return child
+
+
+def names(spawner: Spawner) -> list[str]:
+    """The hierarchies of our groups as /proc/PID/cgroup calls them; "" is version 2."""
+    assert spawner.groups is not None
+    trees = spawner.groups.trees
+    return ["" if tree.version == 2 else next(iter(tree.controllers)) for tree in trees]
 
 
 def alive(pid: int) -> bool:
@@ -62,6 +69,15 @@ async def gone(*pids: int) -> None:
         while any(map(alive, pids)):  # noqa: ASYNC110 (the kernel does it)
             await trio.sleep(0.01)
 
+
+#: The program begins when it is in the last of its groups.
+JOINED = """
+import time
+def names():
+    return {line.split(":")[1]: "/appliance-" in line for line in open("/proc/self/cgroup")}
+while not all(inside for name, inside in names().items() if name in %r):
+    time.sleep(0.005)
+"""
 
 WAITS = "import signal; print('r', flush=True); signal.pause()"
 
@@ -134,7 +150,7 @@ def test_limits_are_the_files_of_each_version() -> None:
 
 
 async def test_a_child_has_groups_of_its_own(spawner: Spawner) -> None:
-    """It is in them from its first instruction; they go with it."""
+    """It is put there while it runs already; they go with it."""
     assert spawner.groups is not None
     bases = [tree.base for tree in spawner.groups.trees]
     child = await start(spawner, WAITS)
@@ -142,9 +158,10 @@ async def test_a_child_has_groups_of_its_own(spawner: Spawner) -> None:
         (group,) = [one for one in base.iterdir() if one.is_dir()]
         assert (group / "cgroup.procs").read_text().split() == [str(child.pid)]
     await child.aclose()
+    left = [one for base in bases for one in base.iterdir() if one.is_dir()]
     with trio.fail_after(PATIENCE):
-        while any(one.is_dir() for base in bases for one in base.iterdir()):
-            await (await start(spawner, "print()")).aclose()  # the next one sees to the last
+        while any(one.exists() for one in left):
+            await (await start(spawner, WAITS)).aclose()  # the next one sees to the last
 
 
 async def test_memory_counts_for_all_together(spawner: Spawner) -> None:
@@ -210,11 +227,13 @@ async def test_the_next_start_clears_up(
     note = tmp_path / "pid"
     script = (
         "import sys, trio, json\n"
+        "from appliance.kernel.process.cgroups import Join\n"
         "from appliance.kernel.process.profile import Limits\n"
         "from appliance.kernel.process.spawner import open_spawner\n"
         "async def main():\n"
         f"    async with open_spawner('off', confined={confined}) as s:\n"
-        f"        words = [*s.groups.words(Limits()), sys.executable, '-c', {HIDES % note!r}]\n"
+        f"        script = {JOINED % names(spawner) + HIDES % note!r}\n"
+        "        words = [Join(Limits()), sys.executable, '-c', script]\n"
         f"        child = await s.spawn(words, env={ENV!r})\n"
         "        await child.stdout.receive_some(1)\n"
         "        print(json.dumps([str(tree.base) for tree in s.groups.trees]), flush=True)\n"
@@ -246,6 +265,14 @@ async def test_nothing_is_left_of_a_spawner_that_had_groups() -> None:
     assert not alive(child.pid)
     assert not any(base.exists() for base in bases)
     await child.aclose()
+
+
+async def test_what_ends_soon_goes_without(spawner: Spawner) -> None:
+    """A group would cost twice the time that it runs."""
+    assert spawner.groups is not None
+    done = await spawner.run([Join(Limits()), "cat", "/proc/self/cgroup"], env=ENV, timeout=9)
+    assert b"/appliance-" not in done.stdout
+    assert not any(one.is_dir() for tree in spawner.groups.trees for one in tree.base.iterdir())
 
 
 def test_alone_in_our_group_we_go_into_a_leaf(tmp_path: Path) -> None:
