@@ -8,15 +8,19 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
+from appliance import settings
 from appliance.commands.bus import as_dict, body, line, printable
+from appliance.config import NatsConfig
 from appliance.endpoints import NAME, Endpoints
 from appliance.kernel.bus import Message
 from appliance.kernel.bus.listener.server import open_listener
 from appliance.kernel.bus.local import LocalBus
+from appliance.kernel.errors import ConfigError
 from tests.cli.conftest import Run
 
 SECRETS = {
@@ -157,3 +161,26 @@ def test_a_line_tells_who_where_and_what() -> None:
     assert line(message) == "\x1b[36ma\\x1bb\x1b[0m  from dea  reply to re  x"
     assert as_dict(Message("a", b"x"))["data"] == "x"
     assert printable("ä\u202e") == "ä\\u202e"
+
+
+def test_the_bus_stays_at_home_without_a_login() -> None:
+    """``--listen`` moves every listener but this one: who speaks on the bus commands the rooms."""
+
+    def binds(**environ: str) -> tuple[str, str]:
+        loaded = settings.load(environ=environ, flags={"listen": "0.0.0.0"})
+        return loaded.config.nats.bind, loaded.config.controller.bind
+
+    assert binds() == ("127.0.0.1:7742", "0.0.0.0:7700")
+    assert binds(APPLIANCE_NATS_TOKEN="t0ken") == ("0.0.0.0:7742", "0.0.0.0:7700")
+    moved = settings.load(environ={}, flags={"port": 9000}).config.nats
+    assert (moved.bind, moved.monitor_bind) == ("127.0.0.1:9042", "127.0.0.1:9043")
+
+
+@pytest.mark.parametrize(
+    "nats", [{"password": "x"}, {"user": "a b"}, {"token": "a@b"}, {"max_payload": 2 << 20}]
+)
+def test_settings_that_no_client_could_live_with_are_refused(nats: dict[str, Any]) -> None:
+    """The sentence names the setting and shows no secret."""
+    with pytest.raises(ConfigError, match=r"nats\.\w+ = ") as caught:
+        NatsConfig(**nats)
+    assert "a@b" not in str(caught.value)
