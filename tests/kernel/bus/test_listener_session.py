@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.kernel.bus import Message
 from appliance.kernel.bus.listener.hub import Hub
@@ -411,3 +413,31 @@ async def test_a_room_and_a_client_share_a_queue_group() -> None:
     there = [line for line in outside.split(b"\r\n") if line.isdigit()]
     assert sorted(got + there) == [b"%03d" % number for number in range(100)]
     assert min(len(got), len(there)) >= 30
+
+
+PIECES = st.sampled_from(
+    [QUIET, b"SUB a 1\r\n", b"SUB > 2\r\n", b"SUB a q 3\r\n", b"UNSUB 1 2\r\n", b"UNSUB 2\r\n",
+     b"PUB a 2\r\nhi\r\n", b"PUB nobody a 2\r\nhi\r\n", b"PUB a. 2\r\nhi\r\n", b"PING\r\n",
+     b"PONG\r\n", b"HPUB a 14 16\r\nNATS/1.0\r\nA:\r\nhi\r\n", b"HPUB \xff 0 0\r\n\r\n",
+     b"SUB \xff \xfe\r\n",
+     b'CONNECT {"echo":false}\r\n', b"CONNECT x\r\n", b"+OK\r\n"]
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), PIECES | st.binary(max_size=20)), max_size=40))
+def test_whatever_clients_say_nothing_is_raised_and_nothing_left(
+    said: list[tuple[int, bytes]],
+) -> None:
+    """Three clients on one bus; a fourth one hears what it should before and after."""
+    wire = Wire()
+    clients = [wire.client() for _ in range(3)]
+    witness = wire.client(QUIET, b"SUB only.me 1\r\n")
+    for number, piece in said:
+        clients[number].say(piece)
+        clients[number].session.tick(0.0)
+    wire.bus.publish("only.me", b"x")
+    assert witness.read() == b"MSG only.me 1 1\r\nx\r\n"
+    for client in clients:
+        client.session.end("The client has hung up.")
+    assert wire.listening() == 1
+    assert list(wire.hub.sessions.values()) == [witness.session]

@@ -139,12 +139,12 @@ class Session:
         self.active = now
         try:
             for event in self._parser.feed(data):
+                if self.closed:
+                    return
                 if type(event) is Pub:
                     self._publish(event)
                 else:
                     self._obey(event, now)
-                if self.closed:
-                    return
         except ProtocolError as error:
             self.end(str(error), error.answer)
         except BusClosed:
