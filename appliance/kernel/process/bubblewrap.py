@@ -72,6 +72,17 @@ CONFIGURATION = (
 #: What finding hosts by name takes, with the machine's network.
 NAMES = ("/etc/gai.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf")
 
+#: A program with a proxy for a network: its socket, what listens for it, and how it is named.
+EGRESS_PLACE = "/run/egress"
+SHIM_PLACE = "/run/egress_shim.py"
+SHIM = Path(__file__).with_name("egress_shim.py")
+PROXY_PORT = 3128  # on the sandbox's own loopback
+PROXY_ENV = {
+    name: f"http://127.0.0.1:{PROXY_PORT}"
+    for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    for name in (upper, upper.lower())
+} | {"NO_PROXY": "", "no_proxy": ""}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
@@ -79,6 +90,7 @@ class Tools:
 
     bwrap: str
     prlimit: str
+    python: tuple[str, ...] = ()  # for the shim of an egress: the program, and its folder if own
     setpriv: str = ""  # only root needs it
     bash: str = ""  # for the gate; "" goes without
     uid: int | None = None  # the user to become, from root; None: stay who we are
@@ -100,6 +112,8 @@ class Bubblewrap:
         """*argv* in a sandbox. Environment and paths do not show in the list of processes."""
         tools = self.tools
         paths = [profile.home, *profile.read_only, *profile.writable]
+        if profile.egress:
+            paths.append(profile.egress)
         prepare = self.prepare
         words: list[Word] = [
             *_drop(tools),
@@ -117,9 +131,11 @@ class Bubblewrap:
             Data("group", GROUP),
             "/etc/group",
         ]
-        if profile.network == "none":
+        if profile.network != "host":
             words += ["--file", Data("hosts", HOSTS), "/etc/hosts"]
             words += ["--file", Data("nsswitch", NSSWITCH), "/etc/nsswitch.conf"]
+        if profile.network == "egress":
+            words += ["--file", Data("shim", SHIM.read_bytes()), SHIM_PLACE]
         if tools.seccomp is not None:
             # Consumed by its reader, therefore made afresh for each start, as all of these.
             words += ["--seccomp", Data("seccomp", tools.seccomp)]
@@ -127,7 +143,10 @@ class Bubblewrap:
         words += ["--remount-ro", "/", "--"]
         if tools.bash:
             words += [tools.bash, "-p", "-c", GATE, "gate", Gate("gate")]
-        words += [tools.prlimit, *limits(profile.limits, tools), "--", *argv]
+        words += [tools.prlimit, *limits(profile.limits, tools), "--"]
+        if profile.network == "egress":
+            words += [tools.python[0], "-I", "-S", SHIM_PLACE, EGRESS_PLACE, str(PROXY_PORT)]
+        words += argv
         return Command(argv=words, env={"PATH": "/usr/bin:/bin", RUN: ""}, cwd=None)
 
     def options(self, profile: Profile) -> list[str]:
@@ -140,7 +159,10 @@ class Bubblewrap:
             # The filter would have kept new user namespaces away.
             words.append("--disable-userns")
         words.append("--clearenv")
-        for key, value in environment(profile, HOME).items():
+        env = environment(profile, HOME)
+        if profile.network == "egress":
+            env |= PROXY_ENV
+        for key, value in env.items():
             words += ["--setenv", key, value]
         words += self.tools.roots
         names = NAMES if profile.network == "host" else ()
@@ -156,6 +178,12 @@ class Bubblewrap:
             words += ["--ro-bind-try", str(self.alias(path)), place]
         for path, place in profile.writable.items():
             words += ["--bind-try", str(self.alias(path)), place]
+        if profile.network == "egress":
+            if profile.egress is None or not self.tools.python:
+                raise BadRequest(f"{profile.name} asks for a proxy, and there is none.")
+            words += ["--bind", str(self.alias(profile.egress)), EGRESS_PLACE]
+            for folder in self.tools.python[1:]:
+                words += ["--ro-bind-try", folder, folder]
         words += ["--chdir", profile.cwd]
         if any("\0" in word for word in words):
             raise BadRequest(f"A path of {profile.name} holds a NUL byte.")

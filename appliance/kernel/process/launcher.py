@@ -59,7 +59,7 @@ class Launcher:
                 "RLIMIT_CORE": 0,
             },
             "ruleset": (
-                landlock.ruleset(self.abi, network=profile.network == "host") if self.abi else b""
+                landlock.ruleset(self.abi, network=profile.network != "none") if self.abi else b""
             ),
             "rules": (
                 landlock.rules(self.abi, readable=readable, writable=writable) if self.abi else []

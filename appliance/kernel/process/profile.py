@@ -38,6 +38,10 @@ class Profile:
     *read_only* and *writable* map a file or folder of this machine to the place where the
     program sees it; they are followed when they are links, and left out when absent. What the
     sandbox's user may not read stays unreadable: see `Sandbox.hand_over`.
+
+    The network is none but a loopback of its own, the machine's, or none with a proxy on that
+    loopback (``HTTPS_PROXY`` and the like name it). Only bubblewrap keeps the last apart from
+    the machine's; elsewhere it is the machine's network, without the proxy.
     """
 
     name: str  # the host name inside, and what messages call it
@@ -45,7 +49,8 @@ class Profile:
     limits: Limits = field(default_factory=Limits)
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = f"{HOME}/app"
-    network: Literal["none", "host"] = "none"
+    network: Literal["none", "host", "egress"] = "none"
+    egress: Path | None = None  # with network "egress": the socket of a proxy, see `egress`
     read_only: Mapping[Path, str] = field(default_factory=dict)
     writable: Mapping[Path, str] = field(default_factory=dict)
 

@@ -11,6 +11,7 @@ import glob
 import os
 import resource
 import shutil
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -213,6 +214,7 @@ def _bubblewrap(plain: Sandbox, filter_: bytes | None) -> tuple[Sandbox | None, 
         found["bash"] = bash
     tools = Tools(
         **{name: path for name, path in found.items() if path},
+        python=_python(),
         uid=plain.uid,
         roots=layout(),
         extra=_extra(),
@@ -252,6 +254,14 @@ async def _fault(sandbox: Sandbox) -> str:
 def _last_line(done: Completed) -> str:
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
     return said[-1].removesuffix(".") if said else f"exit status {done.returncode}"
+
+
+def _python() -> tuple[str, ...]:
+    """Our interpreter as sandboxes see it, and the folder that it takes if that is not in /usr."""
+    program = os.path.realpath(sys.executable)
+    if program.startswith("/usr/"):
+        return (program,)
+    return program, os.path.realpath(sys.base_prefix)
 
 
 def _extra() -> tuple[str, ...]:
