@@ -119,6 +119,19 @@ class Place:
     def ledgers(self) -> list[Path]:
         return [*self.temporary.glob("appliance-*/*.journal")]
 
+    def environ(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.root / "home"),
+            "TMPDIR": str(self.temporary),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def run(self, *arguments: str) -> None:
+        """Run Python as the user."""
+        command = [*self.become, sys.executable, *arguments]
+        subprocess.run(command, env=self.environ(), cwd=TREE, check=True)
+
     def mounts(self) -> list[str]:
         text = Path("/proc/self/mountinfo").read_text()
         return [line for line in text.splitlines() if str(self.root) in line]
@@ -126,12 +139,6 @@ class Place:
     @contextmanager
     def up(self) -> Iterator[Appliance]:
         """An appliance that is ready; killed at the end, if it still runs."""
-        environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.root / "home"),
-            "TMPDIR": str(self.temporary),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
         command = [*self.become, sys.executable, "-m", "appliance", "up", "--port", "0", "--quiet"]
         command += ["--output", "json", *self.flags]
         if self.state:
@@ -141,7 +148,7 @@ class Place:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environ,
+            env=self.environ(),
             cwd=TREE,
             text=True,
         )
@@ -179,7 +186,12 @@ def place(user: str | None, *flags: str, keep: bool) -> Iterator[Place]:
         for name in ("home", "tmp", "state"):
             (root / name).mkdir(mode=0o711)
             os.chown(root / name, uid, uid)
-        yield Place(root, become, root / "state" if keep else None, list(flags))
+        here = Place(root, become, root / "state" if keep else None, list(flags))
+        try:
+            yield here
+        finally:
+            # Control groups, for one, are not in the folder that is about to go.
+            here.run("-c", "from appliance.kernel.process.sweep import sweep; sweep()")
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

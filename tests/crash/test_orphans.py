@@ -57,7 +57,7 @@ def rounds(quick: int, thorough: int) -> list[object]:
     return [quick, pytest.param(thorough, marks=pytest.mark.soak)]
 
 
-@pytest.mark.parametrize("kills", rounds(4, 300))
+@pytest.mark.parametrize("kills", rounds(3, 300))
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("user", USERS)
 def test_killed_while_instances_start(user: str, way: str, kills: int) -> None:
@@ -147,7 +147,7 @@ def test_the_gate_keeps_a_half_made_sandbox_from_living_on(user: str, kills: int
                 [*here.become, sys.executable, "-c", STARTS, home, "sleep 905"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={"PATH": os.environ["PATH"], "TMPDIR": str(here.temporary)},
+                env=here.environ(),
                 cwd=TREE,
                 text=True,
             )
