@@ -162,7 +162,10 @@ def _ready(endpoints: Endpoints, manners: Manners, screen: Screen, *, domain: st
     for path in manners.files:
         endpoints.write(path)
     if not manners.quiet:
-        screen.say(banner(endpoints, manners.notes, domain=domain))
+        notes = manners.notes
+        if "NOT ISOLATED" in endpoints.sandbox and not notes:
+            notes = ("Apps can do whatever you can. `appliance doctor` says how to isolate them.",)
+        screen.say(banner(endpoints, notes, domain=domain))
     if screen.json:
         # One line: a program reads until the newline and goes on.
         click.echo(json.dumps(endpoints.as_dict()))
