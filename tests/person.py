@@ -108,11 +108,21 @@ class Person:
         assert build["state"] == "STAGED", build
         current = {"data": {"guid": build["droplet"]["guid"]}}
         await self.call("PATCH", f"/v3/apps/{app}/relationships/current_droplet", current)
+        await self.route(name, app)
         await self.call("POST", f"/v3/apps/{app}/actions/start")
         with trio.fail_after(30):
             while await self.states(app) != ["RUNNING"]:
                 await trio.lowlevel.checkpoint()
         return app
+
+    async def route(self, host: str, app: str) -> None:
+        """Let ``HOST.apps.localhost`` lead to *app*."""
+        space = (await self.call("GET", "/v3/spaces"))["resources"][0]["guid"]
+        domain = (await self.call("GET", "/v3/domains"))["resources"][0]["guid"]
+        places = {"space": {"data": {"guid": space}}, "domain": {"data": {"guid": domain}}}
+        route = await self.call("POST", "/v3/routes", {"host": host, "relationships": places})
+        destinations = {"destinations": [{"app": {"guid": app}}]}
+        await self.call("POST", f"/v3/routes/{route['guid']}/destinations", destinations)
 
     async def states(self, app: str) -> list[str]:
         """The states of the app's web instances."""

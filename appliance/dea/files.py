@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import stat
@@ -17,7 +18,9 @@ SHOWN = frozenset(("app", "logs", "tomcat"))  # at the top of an instance; the r
 HOPS = 40  # links followed for one path, as the kernel's own limit
 
 _INNER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Linux can look at a thing without opening it. Elsewhere it is opened, but waits for nobody.
+_LOOK = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_NOFOLLOW | os.O_CLOEXEC
+_DESCRIPTORS = "/proc/self/fd" if hasattr(os, "O_PATH") else "/dev/fd"
 
 
 class NotAccessible(ApplianceError):
@@ -65,7 +68,7 @@ class FileViewer:
         with opened_beneath(folder, parts[1:]) as found:
             status = os.fstat(found)
             # Opened again by its number: the same thing, whatever its name means by now.
-            again = Path(f"/proc/self/fd/{found}")
+            again = Path(f"{_DESCRIPTORS}/{found}")
             if stat.S_ISDIR(status.st_mode):
                 await exchange.reply(200, listing(again, at_top=len(parts) == 1))
             elif stat.S_ISREG(status.st_mode):
@@ -128,11 +131,10 @@ def opened_beneath(folder: Path, parts: list[str]) -> Iterator[int]:
                     raise NotAccessible
                 os.close(stack.pop())
                 continue
-            found = os.open(part, _LOOK, dir_fd=stack[-1])
-            mode = os.fstat(found).st_mode
+            found, target = _look(part, stack[-1])
+            mode = stat.S_IFLNK if found < 0 else os.fstat(found).st_mode
             if stat.S_ISLNK(mode):
                 hops += 1
-                target = os.readlink("", dir_fd=found)
                 if hops > HOPS or target.startswith("/"):
                     raise NotAccessible
                 todo.extend(reversed(target.split("/")))
@@ -142,10 +144,35 @@ def opened_beneath(folder: Path, parts: list[str]) -> Iterator[int]:
                 raise NotADirectoryError
             else:
                 break
-            os.close(found)
+            if found >= 0:
+                os.close(found)
             found = -1
         yield stack[-1] if found < 0 else found
     finally:
         for descriptor in (*stack, found):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def _look(part: str, folder: int) -> tuple[int, str]:
+    """A descriptor of the thing called *part* in *folder* (-1 for a link), and where a link leads.
+
+    Raises:
+      NotAccessible: it became a link while it was looked at.
+    """
+    if not hasattr(os, "O_PATH"):
+        with suppress(OSError):  # no link, or nothing at all: opening it will tell
+            return -1, os.readlink(part, dir_fd=folder)
+        try:
+            return os.open(part, _LOOK, dir_fd=folder), ""
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EMLINK):
+                raise NotAccessible from None
+            raise
+    found = os.open(part, _LOOK, dir_fd=folder)
+    if not stat.S_ISLNK(os.fstat(found).st_mode):
+        return found, ""
+    try:
+        return -1, os.readlink("", dir_fd=found)
+    finally:
+        os.close(found)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Blob", "Exchange", "Form", "Spooled"]
 
 SENDFILE_PIECE = 4 * 1024 * 1024  # bytes; a fast reader would otherwise never yield
+READ_PIECE = 256 * 1024  # bytes, where there is no sendfile
 WRITE_SECONDS = 30.0  # a client that takes nothing for this long is given up
 DRAIN_BYTES = 64 * 1024 * 1024  # of an upload that was answered early
 DRAIN_SECONDS = 10.0
@@ -344,6 +345,9 @@ class Exchange:
             raise ClientGone("The client left before its answer.") from error
 
     async def _sendfile(self, fd: int, offset: int, count: int) -> None:
+        if not hasattr(os, "sendfile"):
+            await self._send_pieces(fd, offset, count)
+            return
         out = self._stream.socket.fileno()
         end = offset + count
         try:
@@ -363,6 +367,22 @@ class Exchange:
             raise TooSlow("The client does not take its answer.") from None
         except OSError as error:
             raise ClientGone("The client left before the end of its answer.") from error
+        finally:
+            if offset < end:
+                self.close = True
+
+    async def _send_pieces(self, fd: int, offset: int, count: int) -> None:
+        """What sendfile does, where the system has none of Linux's kind."""
+        end = offset + count
+        try:
+            while offset < end:
+                piece = await trio.to_thread.run_sync(
+                    os.pread, fd, min(end - offset, READ_PIECE), offset, limiter=self.limiter
+                )
+                if not piece:
+                    raise ClientGone("The file shrank while it was sent.")
+                await self._write(piece)
+                offset += len(piece)
         finally:
             if offset < end:
                 self.close = True

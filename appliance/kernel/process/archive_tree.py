@@ -205,8 +205,10 @@ def _resolve_beneath(root: int, path: str) -> int:
     """0, or why the kernel cannot follow *path* without leaving *root*.
 
     A second net below `Catalogue.check_links`, which knows only the archive: the folder
-    may have had something in it. Kernels without openat2 (before 5.6) let all pass.
+    may have had something in it. Kernels without openat2 (before 5.6, or not Linux) let all pass.
     """
+    if not hasattr(os, "O_PATH"):
+        return 0
     how = struct.pack("QQQ", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_BENEATH)
     file: int = _libc().syscall(_OPENAT2, root, path.encode(), how, len(how))
     if file < 0:

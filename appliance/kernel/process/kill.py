@@ -49,6 +49,8 @@ def kill_tree(root: int, mark: str = "") -> None:
         return members
 
     kill_all(family)
+    # Without a /proc the family is empty: then its group is all that can be reached.
+    kill_group(root)
     _signal(root, signal.SIGKILL)
 
 
@@ -106,8 +108,15 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def anyone(mark: str) -> bool:
-    """Whether any living process has *mark*; cheaper than a table of all."""
-    return any(_marked(int(name), mark) for name in os.listdir("/proc") if name.isdecimal())
+    """Whether any living process has *mark*; cheaper than a table of all.
+
+    Where there is no ``/proc`` nobody can be found.
+    """
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return False
+    return any(_marked(int(name), mark) for name in names if name.isdecimal())
 
 
 def _signal(pid: int, number: int) -> None:

@@ -74,6 +74,8 @@ def abi_version() -> int:
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
+    if not (sys.platform.startswith("linux") and hasattr(libc, "syscall")):
+        return 0  # the number would be another call
     return max(0, int(libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), GIVE_VERSION)))
 
 
@@ -92,8 +94,9 @@ def _launch(order: dict) -> None:  # type: ignore[type-arg]
         resource.setrlimit(number, (value, value))
     if (uid := order["uid"]) is not None:
         os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
+        # Root sets all of its ids at once, also where there are only the older calls.
+        getattr(os, "setresgid", lambda gid, *_: os.setgid(gid))(uid, uid, uid)
+        getattr(os, "setresuid", lambda uid, *_: os.setuid(uid))(uid, uid, uid)
     _restrict(order)
     # Python ignores these, and what is ignored stays so in the program that follows. The module
     # behind `signal`, which takes 3 ms to load for its enumerations.
@@ -128,6 +131,10 @@ def _restrict(order: dict) -> None:  # type: ignore[type-arg]
         padded = [*values, 0, 0, 0, 0][:4]
         check(step, libc.prctl(option, *(ctypes.c_ulong(value) for value in padded)))
 
+    if not hasattr(libc, "prctl"):  # not Linux
+        if order["ruleset"] or order["seccomp"]:
+            raise _Refused("this system has neither Landlock nor seccomp")
+        return
     prctl("no_new_privs", PR_SET_NO_NEW_PRIVS, 1)
     prctl("parent-death signal", PR_SET_PDEATHSIG, 9)
     if os.getppid() != order["parent"]:

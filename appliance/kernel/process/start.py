@@ -140,7 +140,7 @@ class Order:
             if isinstance(word, Data):
                 if word.prepare is not None:
                     word.prepare()
-                fd = os.memfd_create("data")
+                fd = _nameless_file()
                 opened.append(fd)
                 numbers.append(fd)
                 with open(fd, "wb", closefd=False) as file:
@@ -163,6 +163,16 @@ def _why(error: OSError | ValueError) -> str:
         return str(error)
     reason = error.strerror or str(error)
     return f"{reason} ({error.filename})" if error.filename else reason
+
+
+def _nameless_file() -> int:
+    """An empty file for one child; in memory where there is such a thing."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("data")
+    import tempfile
+
+    with tempfile.TemporaryFile(buffering=0) as file:
+        return os.dup(file.fileno())
 
 
 def _pidfd(pid: int) -> int | None:

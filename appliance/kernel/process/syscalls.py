@@ -5,6 +5,7 @@ ctypes takes a few ms to load, so it is loaded by the first of them, or ahead of
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from typing import Any
@@ -35,7 +36,10 @@ def load() -> Any:
 
 
 def _call(name: str, *arguments: object) -> int:
-    result = int(getattr(load(), name)(*arguments))
+    function = getattr(load(), name, None)
+    if function is None:
+        raise OSError(errno.ENOSYS, f"{name}: {os.strerror(errno.ENOSYS)}")
+    result = int(function(*arguments))
     from ctypes import get_errno
 
     if result < 0:
