@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from appliance.kernel.kit import Kit
+from appliance.kernel.redact import redact
 
 RETRY_FIRST = 0.2  # seconds before a room that failed is started again; doubled each time
 RETRY_MOST = 10.0  # seconds; the longest of these waits
@@ -98,6 +99,7 @@ class Room:
                 if not once.called:
                     raise
                 fault, where = last_line(error)
+                fault = redact(fault)  # it becomes the room's health, which everybody may read
             if not await self._pause(fault, where, trio.current_time() - began):
                 return
 

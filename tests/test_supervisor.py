@@ -102,7 +102,7 @@ async def test_a_room_that_goes_on_failing_is_given_up(autojump_clock: MockClock
         task_status.started("")
         if starts == 3:
             return  # without being asked to: a fault, too
-        raise ValueError("as always")
+        raise ValueError("as always, password=c4n4ry")
 
     room = a_room(serve, events)
     async with trio.open_nursery() as nursery:
@@ -113,7 +113,7 @@ async def test_a_room_that_goes_on_failing_is_given_up(autojump_clock: MockClock
     assert events[4].data["error"] == "it ended by itself"
     state, reason = room.kit.health.rooms["toy"]
     assert state == "unhealthy"
-    assert reason == "It failed 5 times within a minute (ValueError: as always)."
+    assert reason == ("It failed 5 times within a minute (ValueError: as always, password=***).")
 
 
 async def forever(room: Room) -> None:
