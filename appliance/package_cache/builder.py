@@ -24,6 +24,7 @@ from appliance.package_cache.uv_tool import (
     find_uv,
     is_unreachable,
 )
+from appliance.package_cache.way_out import Way, WayOut
 from appliance.package_cache.wheel import wheel_name
 
 LIMITS = Limits(memory=2048 * MIB, disk=2048 * MIB, processes=512, files=4096)
@@ -53,6 +54,7 @@ class Builder:
     kit: Kit
     folders: Folders
     uv: Uv
+    way_out: WayOut
     timeout: float  # seconds
 
     async def remote_pip(self, package: PackageName, runtime: Runtime, build: Build) -> None:
@@ -76,7 +78,7 @@ class Builder:
             _check(done, f"pip install {pinned}")
 
     async def _remote_source(self, pinned: str, runtime: Runtime, build: Build) -> None:
-        # Its build runs code of the package: in the sandbox, which for this has a network.
+        # Its build runs code of the package: in the sandbox, which for this reaches the index.
         await self._sandboxed(
             f"pip install {pinned}",
             [
@@ -87,7 +89,7 @@ class Builder:
             build,
             show=[],
             env=self._with_network(),
-            network=True,
+            network=runtime,
         )
 
     def _with_network(self) -> dict[str, str]:
@@ -114,7 +116,7 @@ class Builder:
                 build,
                 show=[],
                 env=self._with_network(),
-                network=True,
+                network=runtime,
             )
         finally:
             with trio.CancelScope(shield=True):
@@ -199,7 +201,7 @@ class Builder:
         *,
         show: list[Path],
         env: Mapping[str, str],
-        network: bool = False,
+        network: Runtime | None = None,
     ) -> None:
         try:
             _check(await self._run(argv, build, show=show, env=env, network=network), what)
@@ -215,7 +217,28 @@ class Builder:
         *,
         show: list[Path],
         env: Mapping[str, str],
-        network: bool,
+        network: Runtime | None,
+    ) -> Completed:
+        """Run *argv* in the sandbox; with *network*, the index for that runtime is reached."""
+        if network is None:
+            return await self._confined(argv, build, show=show, env=env, way=None)
+        async with self.way_out.open(network) as way:
+            done = await self._confined(argv, build, show=show, env=env, way=way)
+        if done.returncode and way.refused:
+            # Where people read why it failed.
+            said = explanation(done.stderr.decode("utf-8", "replace"))
+            cause = f"cause: {said} {way.explain()}\n"
+            return replace(done, stderr=cause.encode() + done.stderr)
+        return done
+
+    async def _confined(
+        self,
+        argv: list[str | Path],
+        build: Build,
+        *,
+        show: list[Path],
+        env: Mapping[str, str],
+        way: Way | None,
     ) -> Completed:
         sandbox = self.kit.spawner.sandbox
         profile = Profile(
@@ -223,7 +246,8 @@ class Builder:
             home=build.home,
             cwd=HOME,
             limits=LIMITS,
-            network="host" if network else "none",
+            network=way.network if way else "none",
+            egress=way.socket if way else None,
             read_only={find_uv(): "/opt/uv"} | {path: f"/src/{path.name}" for path in show},
         )
         home = sandbox.inside(profile, build.home)  # not /home/vcap where nothing is isolated

@@ -17,6 +17,7 @@ from appliance.package_cache.resolver import Resolver
 from appliance.package_cache.runtimes import find_runtimes, forget_outdated
 from appliance.package_cache.store import Store
 from appliance.package_cache.uv_tool import Uv
+from appliance.package_cache.way_out import WayOut
 
 SIDE_BY_SIDE = 4  # builds at once
 MOST = 200  # builds begun or waiting; what is asked beyond is refused
@@ -46,7 +47,14 @@ async def _serve(
     uv = Uv(kit.spawner, folders.builds, config.offline)
     try:
         async with trio.open_nursery() as building:
-            builder = Builder(kit=kit, folders=folders, uv=uv, timeout=config.build_timeout)
+            way_out = WayOut(kit=kit, uv=uv, timeout=config.build_timeout)
+            builder = Builder(
+                kit=kit,
+                folders=folders,
+                uv=uv,
+                way_out=way_out,
+                timeout=config.build_timeout,
+            )
             loader = Loader(
                 kit=kit,
                 folders=folders,

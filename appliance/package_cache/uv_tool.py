@@ -39,12 +39,18 @@ class Uv:
     folder: Path  # its working folder: no project's settings are found there
     offline: bool
 
-    async def run(self, *argv: str | Path, timeout: float, input: bytes = b"") -> Completed:
-        """Run ``uv ARGV``; a status other than 0 is no error here."""
+    async def run(
+        self,
+        *argv: str | Path,
+        timeout: float,
+        input: bytes = b"",
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Run ``uv ARGV``, with *env* on top; a status other than 0 is no error here."""
         options: Sequence[str] = ("--offline",) if self.offline else ()
         return await self.spawner.run(
             [find_uv(), *argv, "--no-progress", "--color", "never", *options],
-            env=environment(os.environ),
+            env=environment(os.environ) | dict(env or {}),
             cwd=self.folder,
             timeout=timeout,
             input=input,

@@ -194,27 +194,39 @@ async def open_egress(
             on_host=on_host,
             path=folder / "socket",
         )
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(egress.serve, listener)
+        async with _served(egress, listener):
             yield egress
-            nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def open_learner(
-    *, budget: Budget, trace: Trace, token: bytes
+    allow: Iterable[Target], *, budget: Budget, trace: Trace, token: bytes
 ) -> AsyncIterator[tuple[Egress, int]]:
     """A proxy on a loopback port that lets *token*'s holder through to any public host.
 
-    For a trusted tool, whose hosts `Egress.learnt` then has. Ports 80 and 443 only. What is
-    asked without the token, the whole value of Proxy-Authorization, is neither served nor learnt.
+    For a trusted tool, whose hosts `Egress.learnt` then has. Ports 80 and 443 only, except for
+    what is in *allow*. What is asked without the token, the whole value of Proxy-Authorization,
+    is neither served nor learnt.
     """
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    egress = Egress(allow=frozenset(), budget=budget, trace=trace, token=token, learn=True)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(egress.serve, listeners[0])
+    egress = Egress(allow=frozenset(allow), budget=budget, trace=trace, token=token, learn=True)
+    async with _served(egress, listeners[0]):
         yield egress, listeners[0].socket.getsockname()[1]
+
+
+@asynccontextmanager
+async def _served(egress: Egress, listener: trio.SocketListener) -> AsyncIterator[None]:
+    """Serve while the block lasts; an error in it comes out as it is, not in a group."""
+    failed: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(egress.serve, listener)
+        try:
+            yield
+        except Exception as error:
+            failed = error
         nursery.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
 
 
 def _listen(folder: Path, uid: int | None) -> trio.SocketListener:

@@ -20,6 +20,13 @@ _HOP = re.compile(rb"(?:proxy-[a-z-]+|connection|keep-alive) *:", re.IGNORECASE)
 #: IPv4 addresses behind translators: what counts is the address that they lead to.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
+#: Given out instead of real addresses by what stands between some machines and the internet;
+#: no network of anybody's own has them: for benchmarks (RFC 2544), documentation (RFC 5737).
+_STAND_INS = [
+    ipaddress.ip_network(one)
+    for one in ("198.18.0.0/15", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")
+]
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -131,7 +138,9 @@ def may_connect(target: Target, address: str) -> bool:
         return found.is_loopback
     if found.is_multicast or found.is_unspecified or found.is_loopback or found.is_link_local:
         return False
-    return found.is_global or (target.named and found.is_private and not found.is_reserved)
+    if found.is_global or any(found in network for network in _STAND_INS):
+        return True
+    return target.named and found.is_private and not found.is_reserved
 
 
 def real_address(text: str) -> Address | None:

@@ -68,8 +68,8 @@ async def scene() -> AsyncIterator[Scene]:
                 made.served.append(head)
                 wanted = head.split()[1].strip(b"/")
                 body = b"x" * int(wanted) if wanted.isdigit() else b"hello"
-                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-                await stream.send_all(head + body)
+                head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+                await stream.send_all(head % len(body) + body)
         except trio.BrokenResourceError:
             pass
 
@@ -225,7 +225,7 @@ async def test_a_long_temporary_folder_is_no_matter(
 async def test_who_learns_needs_the_token(scene: Scene) -> None:
     """A stranger on this machine cannot put a host on the list; nor can a tool a private one."""
     trace = Trace("test", [scene.events.append])
-    async with open_learner(budget=BUDGET, trace=trace, token=b"Basic eA==") as (learner, port):
+    async with open_learner([], budget=BUDGET, trace=trace, token=b"Basic eA==") as (learner, port):
 
         async def ask(head: bytes) -> bytes:
             stream = await trio.open_tcp_stream("127.0.0.1", port)

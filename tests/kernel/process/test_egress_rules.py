@@ -16,6 +16,9 @@ NAMED = Target(host="index.test", port=443, named=True)
         ("8.8.8.8", True, True),
         ("2001:4860:4860::8888", True, True),
         ("64:ff9b::808:808", True, True),  # 8.8.8.8 behind a translator
+        ("198.18.0.1", True, True),  # stands for another one, see there
+        ("203.0.113.80", True, True),
+        ("100.64.0.1", False, False),  # a provider's, or a private overlay network
         ("10.0.0.1", False, True),  # a company's own index
         ("192.168.1.1", False, True),
         ("fd00::1", False, True),
