@@ -94,17 +94,29 @@ def cli() -> str:
         MADE.format(source="appliance/commands"),
         "`appliance COMMAND --help` says the same. Options before the command choose the appliance",
         "to talk to.\n",
-        *_help("appliance", group, click.Context(group, info_name="appliance", terminal_width=80)),
+        *_help(
+            "appliance",
+            group,
+            click.Context(
+                group, info_name="appliance", terminal_width=80, help_option_names=["-h", "--help"]
+            ),
+        ),
     ]
     for name in COMMANDS:
         module = importlib.import_module(f"appliance.commands.{COMMANDS[name][0]}")
         command = getattr(module, name)
         out += _help(
-            f"appliance {name}", command, click.Context(command, info_name=name, terminal_width=80)
+            f"appliance {name}",
+            command,
+            click.Context(
+                command, info_name=name, terminal_width=80, help_option_names=["-h", "--help"]
+            ),
         )
         if isinstance(command, click.Group):
             for below, inner in command.commands.items():
-                context = click.Context(inner, info_name=below, terminal_width=80)
+                context = click.Context(
+                    inner, info_name=below, terminal_width=80, help_option_names=["-h", "--help"]
+                )
                 out += _help(f"appliance {name} {below}", inner, context)
     out += ["## Exit codes\n", (ROOT / "docs" / "exit-codes.md").read_text()]
     return "\n".join(out)
