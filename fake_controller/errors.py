@@ -17,6 +17,10 @@ class CloudError(ApplianceError):
         self.title = title
 
 
+class LegacyError(CloudError):
+    """An error as the controller of 2012 wrote it: ``{"code", "description"}``."""
+
+
 def unprocessable(detail: str) -> CloudError:
     """422: the request was understood, and is wrong."""
     return CloudError(422, 10008, "CF-UnprocessableEntity", detail)
@@ -121,7 +125,9 @@ def present_error(error: ApplianceError) -> tuple[int, dict[str, str], bytes]:
     detail = str(error) or "An unknown error occurred."
     if error.hint:
         detail = f"{detail} {error.hint}"
-    body = {"errors": [{"code": number, "title": title, "detail": detail}]}
+    body: dict[str, object] = {"errors": [{"code": number, "title": title, "detail": detail}]}
+    if isinstance(error, LegacyError):
+        body = {"code": number, "description": detail}
     headers = {"content-type": "application/json"}
     if status == 503:
         headers["retry-after"] = "5"  # seconds: about as long as a start after a stop takes

@@ -23,6 +23,8 @@ from fake_controller.bits import Bits
 from fake_controller.controller import Controller
 from fake_controller.deploying import Deployer
 from fake_controller.errors import present_error
+from fake_controller.http import package_bytes, root, staging
+from fake_controller.http.late import LateApp
 from fake_controller.messages import BulkCredentials, BulkCredentialsRequest
 from fake_controller.model import Build, Deployment, Domain, Organization, Setting, Space, User
 from fake_controller.running import Runner
@@ -113,10 +115,10 @@ async def _serve_http(
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    # Quart and Werkzeug take most of the start-up time: the sockets are open before.
-    from fake_controller.http.table import make_routes
-
-    app, blobs = make_routes(cc, runner, deployer)
+    app = LateApp(partial(_make_app, cc, runner, deployer))
+    blobs = [*root.blobs(cc), *package_bytes.blobs(cc), *staging.blobs(cc)]
+    # Most clients ask more than the root document, and soon.
+    cc.background.start_soon(app.load)
     await serve_http(
         app,
         cc.config.bind,
@@ -125,6 +127,12 @@ async def _serve_http(
         present_error=present_error,
         task_status=task_status,
     )
+
+
+def _make_app(cc: Controller, runner: Runner, deployer: Deployer) -> Any:
+    from fake_controller.http.table import make_routes
+
+    return make_routes(cc, runner, deployer)
 
 
 async def _heartbeats(

@@ -1,14 +1,10 @@
-"""Root documents: where everything is, for clients that begin."""
+"""What clients may ask without a token, besides the root document."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from quart import Response
 
 from fake_controller.http.api import Api
-
-API_VERSION = "3.211.0"  # what the CLI compares: every call that this version gates is here
 
 RESOURCES = (
     *("app_usage_events", "apps", "audit_events", "buildpacks", "builds", "deployments"),
@@ -22,27 +18,7 @@ RESOURCES = (
 
 
 def routes(api: Api) -> None:
-    """``/``, ``/v3``, ``/v3/info`` and log-cache's own info: all without a token."""
-
-    @api.get("/")
-    async def root() -> Response:
-        base = api.base
-        links: dict[str, Any] = {
-            "self": {"href": base},
-            "cloud_controller_v2": None,
-            "cloud_controller_v3": {"href": f"{base}/v3", "meta": {"version": API_VERSION}},
-            "login": {"href": base},
-            "uaa": {"href": base},
-            "log_cache": {"href": base},
-            "logging": None,
-            "log_stream": None,
-            "network_policy_v0": None,
-            "network_policy_v1": None,
-            "routing": None,
-            "credhub": None,
-            "app_ssh": None,
-        }
-        return api.json({"links": links})
+    """``/v3``, ``/v3/info`` and log-cache's own info: all without a token."""
 
     @api.get("/v3")
     @api.get("/v3/")

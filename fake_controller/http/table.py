@@ -9,7 +9,6 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from appliance.kernel.http.app import make_app
-from appliance.kernel.http.blob_plane import Blob
 from fake_controller.controller import Controller
 from fake_controller.deploying import Deployer
 from fake_controller.errors import not_authenticated, present_error, unknown_request
@@ -17,13 +16,16 @@ from fake_controller.http import (
     appliance,
     apps,
     builds,
+    bulk,
     droplets,
     info,
-    legacy,
     log_cache,
+    package_bytes,
     packages,
     processes,
+    root,
     routes,
+    staging,
     tenants,
     uaa,
 )
@@ -31,8 +33,8 @@ from fake_controller.http.api import Api
 from fake_controller.running import Runner
 
 RESOURCES = (
-    info, uaa, tenants, apps, processes, packages, droplets, builds, routes, log_cache, legacy,
-    appliance,
+    root, info, uaa, tenants, apps, processes, packages, package_bytes, droplets, builds, routes,
+    log_cache, staging, bulk, appliance,
 )  # fmt: skip
 
 
@@ -41,19 +43,21 @@ def served(resource: ModuleType) -> list[tuple[str, str]]:
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
     nothing: Any = SimpleNamespace(config=None)
     api = Api(app, nothing, nothing, nothing)
-    resource.routes(api)
+    if hasattr(resource, "routes"):
+        resource.routes(api)
     found = [rule.endpoint.split(" ", 1) for rule in app.url_map.iter_rules()]
     if hasattr(resource, "blobs"):
-        found += [[blob.method, blob.path] for blob in resource.blobs(api)]
+        found += [[blob.method, blob.path] for blob in resource.blobs(nothing)]
     return sorted((method, path) for method, path in found)
 
 
-def make_routes(cc: Controller, runner: Runner, deployer: Deployer) -> tuple[QuartTrio, list[Blob]]:
-    """The app for small requests and the blob routes for large bodies."""
+def make_routes(cc: Controller, runner: Runner, deployer: Deployer) -> QuartTrio:
+    """The app for all that is no blob route."""
     app = make_app(cc.kit, present_error=present_error)
     api = Api(app, cc, runner, deployer)
     for resource in RESOURCES:
-        resource.routes(api)
+        if hasattr(resource, "routes"):
+            resource.routes(api)
 
     @app.errorhandler(404)
     @app.errorhandler(405)
@@ -70,4 +74,4 @@ def make_routes(cc: Controller, runner: Runner, deployer: Deployer) -> tuple[Qua
         status, headers, body = present_error(error)
         return Response(body, status=status, headers=headers)
 
-    return app, [*packages.blobs(api), *legacy.blobs(api)]
+    return app

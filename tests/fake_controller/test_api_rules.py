@@ -159,3 +159,18 @@ async def test_variables_merge_and_null_removes(cloud: Cloud) -> None:
     changed = await cloud.call("PATCH", path, {"var": {"A": None, "C": "3"}}, expect=200)
 
     assert changed["var"] == {"B": "2", "C": "3"}
+
+
+@pytest.mark.parametrize("token", ["x", "[]", '{"id": "a"}', '{"id": null}'])
+async def test_a_bad_bulk_token_is_400(cloud: Cloud, token: str) -> None:
+    """Nonsense in the token of a page is the asker's error, never a 500."""
+    from urllib.parse import quote
+
+    from fake_controller.messages import BulkCredentials, BulkCredentialsRequest
+
+    login = await cloud.kit.request(BulkCredentialsRequest(), BulkCredentials, timeout=1)
+    url = cloud.url.replace("://", f"://{login.user}:{login.password}@")
+
+    answer = await cloud.kit.http.request("GET", f"{url}/bulk/apps?bulk_token={quote(token)}")
+
+    assert answer.status == 400

@@ -1,27 +1,16 @@
-"""The endpoints of 2012: stagers fetch and deliver here, the health manager reads in bulk."""
+"""The staging endpoints of 2012: stagers fetch packages here and deliver droplets."""
 
 from __future__ import annotations
 
-import json
 from hmac import compare_digest
 
-from quart import Response, request
-
-from appliance.kernel.http.app import basic_auth
+from appliance.kernel.http.auth import basic_auth
 from appliance.kernel.http.blob_plane import Blob, Exchange
 from fake_controller import push
 from fake_controller.controller import Controller
-from fake_controller.errors import CloudError
-from fake_controller.http.api import Api
-from fake_controller.model import App, Droplet, Package, Process
-from fake_controller.running import desired
+from fake_controller.errors import LegacyError
+from fake_controller.model import App, Droplet, Package
 from fake_controller.store import Tx
-
-BATCH = 200  # apps in one answer of /bulk/apps
-
-
-class LegacyError(CloudError):
-    """An error as the controller of 2012 wrote it: ``{"code", "description"}``."""
 
 
 def _no_app() -> LegacyError:
@@ -32,49 +21,8 @@ def _bad_upload(why: str) -> LegacyError:
     return LegacyError(400, 100, "", why)
 
 
-def routes(api: Api) -> None:
-    """``/bulk/apps`` and ``/bulk/counts``."""
-    cc = api.cc
-
-    @api.get("/bulk/apps")
-    async def bulk() -> Response:
-        _login(cc, request.headers.get("Authorization", ""), cc.config.bulk_user)
-        size = min(request.args.get("batch_size", BATCH, int), BATCH * 5)
-        token = json.loads(request.args.get("bulk_token", "{}") or "{}")
-        after = int(token.get("id", 0))
-
-        def look(tx: Tx) -> dict[str, dict[str, object]]:
-            found = tx.find(Process, limit=size, offset=after)
-            return {p.guid: _bulk(tx, p, after + at + 1) for at, p in enumerate(found)}
-
-        results = await cc.store.read(look)
-        return api.json({"results": results, "bulk_token": {"id": after + len(results)}})
-
-    @api.get("/bulk/counts")
-    async def counts() -> Response:
-        _login(cc, request.headers.get("Authorization", ""), cc.config.bulk_user)
-        return api.json({"counts": {"app": await cc.store.read(lambda tx: tx.count(App))}})
-
-
-def _bulk(tx: Tx, process: Process, number: int) -> dict[str, object]:
-    wanted = desired(tx, process)
-    return {
-        "id": number,
-        "name": wanted.app.name,
-        "instances": wanted.instances,
-        "state": wanted.app.state,
-        "version": wanted.version,
-        "package_state": "STAGED" if wanted.droplet else "PENDING",
-        "memory": process.memory_in_mb,
-        "framework": wanted.droplet.detected if wanted.droplet else None,
-        "runtime": None,
-        "updated_at": int(max(process.updated_at, wanted.app.updated_at)),
-    }
-
-
-def blobs(api: Api) -> list[Blob]:
-    """Packages out, droplets in: the staging endpoints."""
-    cc = api.cc
+def blobs(cc: Controller) -> list[Blob]:
+    """Packages out, droplets in."""
 
     async def fetch(exchange: Exchange) -> None:
         _login(cc, exchange.headers.get("authorization", ""), cc.config.staging_user)
