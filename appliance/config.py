@@ -137,6 +137,7 @@ class DeaConfig:
     bind: str = "127.0.0.1:7790"  # its file viewer, /varz and /healthz
     root: Path | None = None  # instances and droplet cache; None: a private temporary folder
     host: str = "127.0.0.1"  # the address it gives to the router
+    network: str = "host"  # of apps: the machine's, or isolated (their own, and nothing outside)
     max_memory: int = 4096  # MB, to hand out
     max_instances: int = 1024  # on this DEA, of all apps
     heartbeat: float = 10 * SECONDS  # between two heartbeats
@@ -159,6 +160,7 @@ class DeaConfig:
             "start_timeout",
             "stop_timeout",
         )
+        _one_of("dea.network", self.network, "host", "isolated")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -50,6 +50,7 @@ class Dea:
     credentials: list[str]  # of the file viewer
     instances: dict[str, Instance] = field(default_factory=dict)  # by id, CRASHED ones too
     lives: dict[str, Life] = field(default_factory=dict)  # of live instances, by id
+    isolated: bool = False  # instances have networks of their own
     draining: bool = False
     news: trio.Event = field(default_factory=trio.Event)  # an instance runs that nobody measured
 
@@ -110,6 +111,7 @@ class Dea:
             host=self.shared.config.host,
             uris=list(order.uris),
             since=now,
+            isolated=self.isolated,
         )
         try:
             if self.draining or not room.takes(order.limits.mem):

@@ -33,7 +33,9 @@ def environment(instance: Instance, home: str) -> dict[str, str]:
     """
     order = instance.order
     services = services_by_label(order.services)
-    port = "" if instance.port is None else str(instance.port)
+    host, listens = instance.listens
+    port = "" if listens is None else str(listens)
+    outside = "" if instance.port is None else str(instance.port)
     env = {
         "HOME": f"{home}/app",
         "USER": "vcap",
@@ -43,16 +45,16 @@ def environment(instance: Instance, home: str) -> dict[str, str]:
         "MEMORY_LIMIT": f"{order.limits.mem}m",
         "VCAP_APPLICATION": compact(application(instance)),
         "VCAP_SERVICES": compact(services),
-        "VCAP_APP_HOST": instance.host,
+        "VCAP_APP_HOST": host,
         "VCAP_APP_PORT": port,
         "CF_INSTANCE_GUID": instance.id,
         "CF_INSTANCE_INDEX": str(order.index),
         "CF_INSTANCE_IP": instance.host,
         "CF_INSTANCE_INTERNAL_IP": instance.host,
-        "CF_INSTANCE_PORT": port,
-        "CF_INSTANCE_ADDR": f"{instance.host}:{port}" if port else "",
+        "CF_INSTANCE_PORT": outside,
+        "CF_INSTANCE_ADDR": f"{instance.host}:{outside}" if outside else "",
         "CF_INSTANCE_PORTS": compact(
-            [{"external": instance.port, "internal": instance.port}] if port else []
+            [{"external": instance.port, "internal": listens}] if port else []
         ),
         "INSTANCE_GUID": instance.id,
         "INSTANCE_INDEX": str(order.index),
@@ -69,7 +71,7 @@ def environment(instance: Instance, home: str) -> dict[str, str]:
 
 def application(instance: Instance) -> dict[str, Any]:
     """VCAP_APPLICATION: what this DEA knows, with what the controller sent on top."""
-    order = instance.order
+    order, (host, port) = instance.order, instance.listens
     started = datetime.fromtimestamp(instance.since, UTC).strftime("%Y-%m-%d %H:%M:%S +0000")
     return {
         "instance_id": instance.id,
@@ -83,8 +85,8 @@ def application(instance: Instance) -> dict[str, Any]:
         "started_at_timestamp": int(instance.since),
         "state_timestamp": int(instance.since),
         "runtime": order.runtime or (order.runtime_info or {}).get("name"),
-        "host": instance.host,
-        "port": instance.port,
+        "host": host,
+        "port": port,
         "limits": {
             "fds": order.limits.fds,
             "mem": order.limits.mem * MIB,
@@ -125,14 +127,15 @@ def database_url(services: Mapping[str, list[dict[str, Any]]]) -> str:
 
 def legacy(instance: Instance) -> dict[str, str]:
     """The names of 2011, which only orders of that generation (with runtime_info) get."""
-    order, port = instance.order, "" if instance.port is None else str(instance.port)
+    order, (host, listens) = instance.order, instance.listens
+    port = "" if listens is None else str(listens)
     return {
         "VMC_SERVICES": compact([_legacy_service(service) for service in order.services]),
         "VMC_APP_INSTANCE": compact(application(instance)),
         "VMC_APP_NAME": order.name,
         "VMC_APP_ID": instance.id,
         "VMC_APP_VERSION": order.version,
-        "VMC_APP_HOST": instance.host,
+        "VMC_APP_HOST": host,
         "VMC_APP_PORT": port,
         "VMC_WARNING_WARNING": "All VMC_* environment variables are deprecated,"
         " please use VCAP_* versions.",

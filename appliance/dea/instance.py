@@ -20,6 +20,7 @@ from appliance.dea.messages import (
 State = Literal["STARTING", "RUNNING", "STOPPED", "CRASHED"]
 
 MIB = 1024 * 1024
+ISOLATED_PORT = 8080  # of every app whose network is its own, as on Cloud Foundry
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -37,6 +38,7 @@ class Instance:
     since: float  # when it came into its state, seconds since 1970
     state: State = "STARTING"
     port: int | None = None
+    isolated: bool = False  # its network is its own; *host* and *port* are those of a relay
     pid: int | None = None  # of the process that stands for all of it, sandbox included
     registered: list[str] = field(default_factory=list)  # URIs that routers were told
     leaving: bool = False  # it was asked to stop, and gets no routes any more
@@ -47,6 +49,13 @@ class Instance:
     looked_at: str = ""  # RFC 3339
     exit_status: int | None = None
     exit_description: str | None = None
+
+    @property
+    def listens(self) -> tuple[str, int | None]:
+        """The address and port that the app itself is to listen on."""
+        if self.isolated and self.port is not None:
+            return "127.0.0.1", ISOLATED_PORT
+        return self.host, self.port
 
     @property
     def droplet(self) -> str:

@@ -13,14 +13,15 @@ from appliance.dea.droplets import DropletCache
 from appliance.dea.ending import Ending, describe, over_memory, shell_status
 from appliance.dea.environment import environment, memory_for_one_process, possible
 from appliance.dea.errors import StartFailed
-from appliance.dea.instance import MIB, Instance
+from appliance.dea.instance import ISOLATED_PORT, MIB, Instance
 from appliance.dea.launch import launch
 from appliance.dea.output import Journal, LogFile, pump
-from appliance.dea.readiness import check_for, wait_until_ready
+from appliance.dea.readiness import Place, check_for, wait_until_ready
 from appliance.dea.stopping import ask_to_end
 from appliance.dea.unpacking import unpack
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.kit import Kit
+from appliance.kernel.process.dialer import open_dialer, relay
 from appliance.kernel.process.profile import HOME, Command, Limits, Profile
 from appliance.kernel.process.spawner import Child
 
@@ -118,7 +119,7 @@ class Life:
             contents = await trio.to_thread.run_sync(
                 unpack, droplet, instance.folder, order, limiter=shared.unpacking
             )
-        plan = launch(contents, order, instance.port)
+        plan = launch(contents, order, instance.listens[1])
         for name in ("stdout.log", "stderr.log"):
             # Made now, so that they are handed over with the rest.
             with LogFile(instance.folder, name):
@@ -129,7 +130,7 @@ class Life:
             name=order.name,
             home=instance.folder,
             cwd=HOME,
-            network="host",
+            network="none" if instance.isolated else "host",
             limits=Limits(
                 memory=memory_for_one_process(order),
                 total=order.limits.mem * MIB,
@@ -159,7 +160,10 @@ class Life:
                 pumps.start_soon(partial(said, child.stdout, file=out, error=False))
                 pumps.start_soon(partial(said, child.stderr, file=err, error=True))
                 async with trio.open_nursery() as watch:
-                    watch.start_soon(self._until_ready, child)
+                    if instance.isolated and instance.port is not None:
+                        watch.start_soon(self._lead_in, child)
+                    else:
+                        watch.start_soon(self._until_ready, child)
                     watch.start_soon(self._until_stopped, child)
                     watch.start_soon(self._until_condemned, child)
                     await child.wait()
@@ -181,10 +185,42 @@ class Life:
             return Ending(reason=self._reason, status=status, description=description)
         return Ending(reason="CRASHED", status=status, description=description)
 
+    async def _lead_in(self, child: Child) -> None:
+        """Make an instance whose network is its own reachable, and see that it gets ready.
+
+        Routers of this process dial it themselves; others take the relay, at the address that
+        they are told.
+        """
+        instance, kit = self.instance, self.shared.kit
+        assert instance.port is not None
+        address = instance.host, instance.port
+        try:
+            async with open_dialer(kit.spawner, child, ISOLATED_PORT) as dialer:
+                listeners = await trio.open_tcp_listeners(instance.port, host=instance.host)
+                kit.dialers[address] = dialer.dial
+                try:
+                    async with trio.open_nursery() as leading:
+                        leading.start_soon(relay, dialer, listeners[0])
+                        await self._until_ready(child)
+                finally:
+                    del kit.dialers[address]
+        except (ApplianceError, OSError) as error:
+            if child.returncode is None:
+                self.condemn(str(error).removesuffix("."))
+
+    def _place(self) -> Place | None:
+        instance = self.instance
+        told = instance.listens[1]
+        if instance.port is None or told is None:
+            return None
+        dial = self.shared.kit.dialers.get((instance.host, instance.port))
+        return Place(host=instance.host, port=instance.port, told=told, dial=dial)
+
     async def _until_ready(self, child: Child) -> None:
         instance, config = self.instance, self.shared.config
-        check = check_for(instance.order.health_check, instance.port, config.start_timeout)
-        failure = await wait_until_ready(check, instance.host, instance.port, self.shared.kit.http)
+        port = instance.listens[1]
+        check = check_for(instance.order.health_check, port, config.start_timeout)
+        failure = await wait_until_ready(check, self._place(), self.shared.kit.http)
         if failure is not None:
             self.condemn(str(failure))
         elif child.returncode is None and not self._stop.is_set():

@@ -11,6 +11,7 @@ import trio
 from appliance.dea.errors import NeverHealthy, NeverListened, StartFailed
 from appliance.kernel.http.client import Client
 from appliance.kernel.http.errors import HttpFailed
+from appliance.kernel.kit import Dial
 
 FIRST_PAUSE = 0.020  # seconds between the first two looks
 LONGEST_PAUSE = 0.500  # seconds
@@ -26,6 +27,16 @@ class Check:
     timeout: float = 60.0  # seconds in all
     endpoint: str = "/"  # http only
     answer_timeout: float = ANSWER_SECONDS  # http only, for one request
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where an instance is asked."""
+
+    host: str
+    port: int
+    told: int  # the port that the app was given; another one when its network is its own
+    dial: Dial | None = None  # the way there, when its network is its own
 
 
 def check_for(health_check: dict[str, Any] | None, port: int | None, timeout: float) -> Check:
@@ -61,32 +72,30 @@ def pauses() -> Iterator[float]:
         pause = min(LONGEST_PAUSE, pause * 1.25)
 
 
-async def wait_until_ready(
-    check: Check, host: str, port: int | None, http: Client
-) -> StartFailed | None:
+async def wait_until_ready(check: Check, place: Place | None, http: Client) -> StartFailed | None:
     """None as soon as *check* is met, or why it was not within its time."""
-    if check.kind == "process" or port is None:
+    if check.kind == "process" or place is None:
         return None
     last = ""
     with trio.move_on_after(check.timeout):
-        await _until_listening(host, port)
+        await _until_listening(place)
         if check.kind == "port":
             return None
         for pause in pauses():
-            last = await _get(check, host, port, http)
+            last = await _get(check, place, http)
             if not last:
                 return None
             await trio.sleep(pause)
     if last:
-        return NeverHealthy(check.endpoint, port, check.timeout, last)
-    return NeverListened(port, check.timeout)
+        return NeverHealthy(check.endpoint, place.told, check.timeout, last)
+    return NeverListened(place.told, check.timeout)
 
 
-async def _until_listening(host: str, port: int) -> None:
+async def _until_listening(place: Place) -> None:
     for pause in pauses():
         with trio.move_on_after(CONNECT_SECONDS):
             try:
-                stream = await trio.open_tcp_stream(host, port)
+                stream = await _connect(place)
             except OSError:
                 pass
             else:
@@ -96,12 +105,18 @@ async def _until_listening(host: str, port: int) -> None:
         await trio.sleep(pause)
 
 
-async def _get(check: Check, host: str, port: int, http: Client) -> str:
+async def _connect(place: Place) -> trio.SocketStream:
+    if place.dial is None:
+        return await trio.open_tcp_stream(place.host, place.port)
+    return trio.SocketStream(trio.socket.from_stdlib_socket(await place.dial()))
+
+
+async def _get(check: Check, place: Place, http: Client) -> str:
     """ "" when the endpoint answers well, else what it did."""
-    place = f"[{host}]" if ":" in host else host
+    host = f"[{place.host}]" if ":" in place.host else place.host
     try:
         answer = await http.request(
-            "GET", f"http://{place}:{port}{check.endpoint}", timeout=check.answer_timeout
+            "GET", f"http://{host}:{place.port}{check.endpoint}", timeout=check.answer_timeout
         )
     except HttpFailed as error:
         return str(error).removesuffix(".")

@@ -80,6 +80,7 @@ async def serve(
                 nursery=background,
                 runtimes=installed(),
                 credentials=credentials,
+                isolated=isolates(config, kit),
             )
             await background.start(Ears(dea).listen)
             await background.start(component.run, url)
@@ -98,6 +99,14 @@ async def serve(
             await dea.drain()
             background.cancel_scope.cancel()
     kit.health.mark(kit.room, "stopped")
+
+
+def isolates(config: DeaConfig, kit: Kit) -> bool:
+    """Whether apps get networks of their own; when they should but cannot, that is told."""
+    sandbox = kit.spawner.sandbox
+    if config.network == "isolated" and not sandbox.isolated:
+        kit.trace.event("network.shared", why=sandbox.reason)
+    return config.network == "isolated" and sandbox.isolated
 
 
 @asynccontextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,7 @@ from appliance.kernel.process.spawner import Spawner
 from appliance.kernel.trace import SENDER_HEADER, TRACE_HEADER, Trace, current_trace
 
 T = TypeVar("T")
+Dial = Callable[[], Awaitable[socket.socket]]  # a connection, or OSError
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Kit:
     #: The process is to end: nothing new is begun. `stopping` follows when it is a room's turn.
     draining: trio.Event = field(default_factory=trio.Event)
     stopping: trio.Event = field(default_factory=trio.Event)
+    #: By address: ways to programs whose network is their own, for the rooms of this process.
+    dialers: dict[tuple[str, int], Dial] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()  # names this appliance goes by, besides loopback's
 
     def named(self, room: str) -> Kit:

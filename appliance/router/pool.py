@@ -6,9 +6,11 @@ import errno
 import os
 import socket
 from collections import deque
+from collections.abc import Mapping
 
 import trio
 
+from appliance.kernel.kit import Dial
 from appliance.router.table import Address, Endpoint
 from appliance.router.wire import AppLost, Wire
 
@@ -38,8 +40,9 @@ class AppWire(Wire):
 class Pool:
     """Idle connections by endpoint; the one used last is taken first."""
 
-    def __init__(self, connect_timeout: float) -> None:
+    def __init__(self, connect_timeout: float, dialers: Mapping[Address, Dial]) -> None:
         self._connect_timeout = connect_timeout
+        self._dialers = dialers
         self._idle: dict[Address, deque[AppWire]] = {}
 
     async def take(self, endpoint: Endpoint, *, repeatable: bool, fresh: bool = False) -> AppWire:
@@ -99,7 +102,8 @@ class Pool:
     async def _connect(self, address: Address) -> AppWire:
         try:
             with trio.fail_after(self._connect_timeout):
-                return AppWire(await _open(address), address)
+                dial = self._dialers.get(address)
+                return AppWire(await (dial() if dial else _open(address)), address)
         except trio.TooSlowError:
             raise ConnectFailed(f"no answer within {self._connect_timeout:g} s") from None
         except OSError as error:

@@ -59,7 +59,7 @@ class Proxy:
         self.config = config
         self.kit = kit
         self.table = RouteTable(config.stale_after)
-        self.pool = Pool(config.connect_timeout)
+        self.pool = Pool(config.connect_timeout, kit.dialers)
         self.access = AccessLog(kit)
         shortest = min(config.head_timeout, config.app_timeout, config.idle_timeout)
         self.watch = Watch(min(1.0, shortest / 4))
