@@ -97,11 +97,13 @@ class Cache:
 
 
 @asynccontextmanager
-async def running_cache(root: Path, **settings: Any) -> AsyncIterator[Cache]:
+async def running_cache(
+    root: Path, *, sandbox: str = "auto", **settings: Any
+) -> AsyncIterator[Cache]:
     """A package cache below *root*, stopped at the end."""
     events: list[Event] = []
     http, bus, clock = Client(), LocalBus(), JumpingClock()
-    async with open_spawner() as spawner:
+    async with open_spawner(sandbox) as spawner:
         trace = Trace("package_cache", [events.append])
         kit = Kit(
             room="package_cache", bus=bus, http=http, spawner=spawner, trace=trace, clock=clock

@@ -174,10 +174,10 @@ async def test_versions_of_sources_are_found_out_by_the_proxy(root: Path, web_in
         assert "elsewhere.test:80" in whats(cache, "egress.refused")
 
 
-async def test_without_isolation_builds_have_the_machines_network(
+async def test_behind_a_proxy_builds_have_the_machines_network(
     root: Path, web_index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And that is said once; so it is behind a proxy of the machine's own."""
+    """Names cannot be looked up there, so none can be checked; that is said once."""
     web_index.add_source()
     async with isolated_cache(root) as cache:
         # Answers nothing on that port: what uv asks by it would fail.
@@ -232,3 +232,14 @@ def test_an_index_of_the_settings_is_named() -> None:
         "more.test:443",
         "links.test:443",
     }
+
+
+async def test_without_isolation_builds_have_the_machines_network(
+    root: Path, web_index: Index
+) -> None:
+    """There is no keeping a program from it then, and that is said, once."""
+    web_index.add_source()
+    async with running_cache(root, sandbox="off") as cache:
+        assert (await cache.put("remote/pip/hello-1.0/python3")).status == 204
+        said = [event.data["why"] for event in cache.events if event.what == "egress.unavailable"]
+        assert said == ["switched off by --sandbox=off"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,29 @@ def test_the_network_is_shared_only_when_asked_for() -> None:
     assert "--share-net" in words(ROOT, host)
     assert holds(words(ROOT, host), "--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf")
     assert "<hosts>" not in words(ROOT, host)
+
+
+def test_a_proxy_is_a_socket_and_no_network() -> None:
+    """What listens for it is the first program inside; the variables win over the profile's."""
+    tools = replace(ROOT, python=("/opt/python/bin/python3", "/opt/python"))
+    boxed = Profile(
+        name="x",
+        home=Path("/h"),
+        network="egress",
+        egress=Path("/state/socket"),
+        env={"HTTPS_PROXY": "http://elsewhere.test"},
+    )
+    found = words(tools, boxed)
+    assert "--share-net" not in found
+    assert "/etc/resolv.conf" not in found
+    assert holds(found, "--bind", "/state/socket", "/run/egress")
+    assert holds(found, "--ro-bind-try", "/opt/python", "/opt/python")
+    assert holds(found, "--setenv", "HTTPS_PROXY", "http://127.0.0.1:3128")
+    shim = ["/opt/python/bin/python3", "-I", "-S", "/run/egress_shim.py", "/run/egress", "3128"]
+    assert found[-9:] == ["--", *shim, "run", "/x"]
+    for tool, profile in ((tools, replace(boxed, egress=None)), (ROOT, boxed)):
+        with pytest.raises(BadRequest, match="there is none"):
+            words(tool, profile)
 
 
 def test_without_a_filter_user_namespaces_are_closed_otherwise() -> None:
