@@ -40,10 +40,13 @@ PATIENCE = 20.0  # seconds; far above what anything here takes
 LAYERS = ("bubblewrap", "landlock", "plain")
 ORDINARY = 31007  # a user that nobody is
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or not Path(PYTHON).exists(),
-    reason=f"sandboxes are for Linux, and the probes need {PYTHON}",
-)
+pytestmark = [
+    pytest.mark.other_users,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux") or not Path(PYTHON).exists(),
+        reason=f"sandboxes are for Linux, and the probes need {PYTHON}",
+    ),
+]
 
 #: The hostile program. Prints, as JSON, for each probe "open" or why it was refused.
 HOSTILE = r"""

@@ -15,6 +15,9 @@ import trio
 
 from tests.dea.conftest import Droplet, World
 
+pytestmark = pytest.mark.other_users
+
+
 Make = Callable[..., AbstractAsyncContextManager[World]]
 
 #: Tells on each request what it was told, and how far it gets.

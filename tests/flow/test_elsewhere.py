@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.other_users
+
 
 def test_the_stdlib_app_is_pushed_where_linux_is_not() -> None:
     """Everything of Linux's own is looked for before it is used; see `tests.elsewhere`."""

@@ -20,6 +20,9 @@ from appliance.package_cache.uv_tool import Uv, is_unreachable
 from appliance.package_cache.way_out import WayOut, configured
 from tests.package_cache.conftest import Cache, running_cache
 
+pytestmark = pytest.mark.other_users
+
+
 #: A package that builds itself, and writes down how far it got into the network meanwhile.
 BACKEND = """\
 import os, socket, urllib.error, urllib.request, zipfile

@@ -18,6 +18,9 @@ from appliance.kernel.process.spawner import Child, Spawner, open_spawner
 from appliance.kernel.process.sweep import sweep
 from appliance.kernel.process.usage import read_process
 
+pytestmark = pytest.mark.other_users
+
+
 TREE = Path(__file__).parents[3]
 ENV = {"PATH": "/usr/bin:/bin"}
 PATIENCE = 20.0  # seconds

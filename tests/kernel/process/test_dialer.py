@@ -15,6 +15,9 @@ from appliance.kernel.process.dialer import Dialer, Unreachable, open_dialer, re
 from appliance.kernel.process.sandbox import HOME, Profile, probe
 from appliance.kernel.process.spawner import Child, Spawner, open_spawner
 
+pytestmark = pytest.mark.other_users
+
+
 PATIENCE = 15.0  # seconds; far above what anything here takes
 PORT = 8080
 

@@ -21,6 +21,9 @@ from appliance.kernel.process.sandbox import HOME, Profile, probe
 from appliance.kernel.process.spawner import open_spawner
 from appliance.kernel.trace import Event, Trace
 
+pytestmark = pytest.mark.other_users
+
+
 PATIENCE = 15.0  # seconds; far above what anything here takes
 BUDGET = Budget(bytes=1 << 20, seconds=60)
 

@@ -17,6 +17,9 @@ import trio
 from appliance.kernel.process.namespace import status_code
 from appliance.kernel.process.usage import process_table
 
+pytestmark = pytest.mark.other_users
+
+
 PATIENCE = 10.0  # seconds
 TREE = Path(__file__).parents[3]
 START = """
