@@ -57,7 +57,7 @@ def rounds(quick: int, thorough: int) -> list[object]:
     return [quick, pytest.param(thorough, marks=pytest.mark.soak)]
 
 
-@pytest.mark.parametrize("kills", rounds(3, 300))
+@pytest.mark.parametrize("kills", rounds(5, 300))
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("user", USERS)
 def test_killed_while_instances_start(user: str, way: str, kills: int) -> None:
@@ -84,7 +84,7 @@ def test_killed_while_instances_start(user: str, way: str, kills: int) -> None:
         finish(here)
 
 
-@pytest.mark.parametrize("kills", rounds(2, 100))
+@pytest.mark.parametrize("kills", rounds(5, 100))
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("user", USERS)
 def test_killed_at_any_time_under_load(user: str, way: str, kills: int) -> None:
