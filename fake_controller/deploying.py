@@ -146,6 +146,7 @@ class Deployer:
 
     def _just_start(self, tx: Tx, app: App, droplet: Droplet, web: Process) -> Deployment:
         """A stopped app has nothing to roll over: it starts with the new droplet."""
+        previous = app.droplet_guid
         app = tx.change(app, droplet_guid=droplet.guid, state="STARTED")
         for process in processes_for(tx, app, droplet, self.cc.config):
             tx.change(process, run_count=process.run_count + 1)
@@ -153,7 +154,7 @@ class Deployer:
             Deployment,
             app_guid=app.guid,
             droplet_guid=droplet.guid,
-            previous_droplet_guid=app.droplet_guid,
+            previous_droplet_guid=previous,
             old_process_guid=web.guid,
             new_process_guid=web.guid,
             instances=web.instances,

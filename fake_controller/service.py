@@ -142,7 +142,6 @@ async def _heartbeats(
         task_status.started()
         async for received in inbox:
             cc.actual.heard(received.body, trio.current_time())
-            cc.build_changed()
 
 
 async def _exits(

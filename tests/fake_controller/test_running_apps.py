@@ -247,3 +247,21 @@ async def test_everything_is_kept_over_a_restart(tmp_path: Path) -> None:
 
     assert [one["name"] for one in apps["resources"]] == ["kept"]
     assert [one["state"] for one in packages["resources"]] == ["READY"]
+
+
+async def test_deploying_a_stopped_app_just_starts_it(
+    cloud: Cloud, stager: Stager, dea: Dea, tmp_path: Path
+) -> None:
+    """There is nothing to roll over: born DEPLOYED, and it says which droplet was before."""
+    app = await cloud.app()
+    old = await cloud.staged(app, tmp_path)
+    current = f"/v3/apps/{app}/relationships/current_droplet"
+    await cloud.call("PATCH", current, {"data": {"guid": old}}, expect=200)
+    new = await cloud.staged(app, tmp_path, "print('new')")
+
+    deployment = await cloud.call("GET", f"/v3/deployments/{await deploy(cloud, app, new)}")
+
+    assert deployment["status"]["reason"] == "DEPLOYED"
+    assert deployment["previous_droplet"]["guid"] == old
+    await cloud.until_states(app, "RUNNING")
+    assert [start.index for start in dea.live.values()] == [0]
