@@ -14,7 +14,7 @@ import trio
 from appliance import endpoints as endpoints_file
 from appliance import settings
 from appliance.boot import Bound, bind_sockets, running
-from appliance.commands.banner import banner
+from appliance.commands.banner import NOT_ISOLATED, banner
 from appliance.commands.screen import Screen, output
 from appliance.commands.systemd import notify
 from appliance.config import Config
@@ -113,8 +113,11 @@ def warnings(config: Config) -> list[str]:
         said.append(
             f"It listens on {config.listen}: whoever reaches this machine can run programs on it."
         )
-    if config.sandbox == "off":
-        said.append("The sandbox is off: apps can do whatever you can.")
+    if config.dea.network == "host":
+        said.append(
+            "Apps share this machine's network: they can reach the API and the bus "
+            '(dea.network = "isolated" keeps them apart).'
+        )
     return said
 
 
@@ -163,8 +166,9 @@ def _ready(endpoints: Endpoints, manners: Manners, screen: Screen, *, domain: st
         endpoints.write(path)
     if not manners.quiet:
         notes = manners.notes
-        if "NOT ISOLATED" in endpoints.sandbox and not notes:
-            notes = ("Apps can do whatever you can. `appliance doctor` says how to isolate them.",)
+        if endpoints.sandbox.startswith(NOT_ISOLATED):
+            said = "Apps can do whatever you can. `appliance doctor` says how to isolate them."
+            notes = (said, *notes)
         screen.say(banner(endpoints, notes, domain=domain))
     if screen.json:
         # One line: a program reads until the newline and goes on.
