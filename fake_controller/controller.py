@@ -28,6 +28,7 @@ class Upload:
 
     app_guid: str
     build_guid: str
+    claimed: bool = False  # somebody delivers, or has
     stored: trio.Event = field(default_factory=trio.Event)
     sha1: str = ""
     sha256: str = ""

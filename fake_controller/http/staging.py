@@ -47,8 +47,9 @@ def blobs(cc: Controller) -> list[Blob]:
     async def deliver(exchange: Exchange) -> None:
         _login(cc, exchange.headers.get("authorization", ""), cc.config.staging_user)
         upload = cc.uploads.get(exchange.params["upload_id"])
-        if upload is None or upload.app_guid != exchange.params["id"] or upload.stored.is_set():
+        if upload is None or upload.app_guid != exchange.params["id"] or upload.claimed:
             raise _bad_upload("This upload is unknown, or was used already")
+        upload.claimed = True  # at once: of two that come together one is too late
         form = await exchange.receive_form(cc.bits.packages.spool, limit=cc.config.max_droplet)
         try:
             droplet = form.files.get("upload[droplet]")
