@@ -16,6 +16,20 @@ class Resources:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BuildpackToTry:
+    """One buildpack for the app. Ours, after what current Cloud Foundry tells its cells.
+
+    Without *url* it is one that the stager has of its own, by Cloud Foundry's usual name, or,
+    when *name* itself is a URL, the one that is found there.
+    """
+
+    name: str  # "python_buildpack", an uploaded one's name, or a URL
+    url: str | None = None  # of a zip; user:password may be in the URL
+    sha256: str | None = None  # of that zip, in hex: a stager that has it does not ask again
+    skip_detect: bool = False  # it was asked for, so whether it fits is not the question
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Properties:
     """What the app is. Only ``framework_info.name`` chooses a plugin; none means detection."""
 
@@ -29,6 +43,9 @@ class Properties:
     meta: dict[str, Any] = field(default_factory=dict)  # meta.command: the start command
     buildpacks: list[str] = field(default_factory=list)  # ours: names or URLs, in order
     stack: str | None = None  # ours
+    buildpack_list: list[BuildpackToTry] = field(default_factory=list)  # ours: instead of the names
+    vcap_application: dict[str, Any] | None = None  # ours: VCAP_APPLICATION while building
+    vcap_services: dict[str, Any] | None = None  # ours: VCAP_SERVICES while building
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +63,26 @@ class StagingRequest:
     properties: Properties
     task_id: str | None = None  # ours: chosen by the asker, so that a repeat is recognised
     timeout: float | None = None  # ours: seconds; the stager's own limit applies too
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildpackUsed:
+    """What a buildpack that took part said of itself; the fields of a V3 droplet."""
+
+    name: str  # as the request named it
+    detect_output: str | None = None  # what bin/detect printed; None when it was not asked
+    version: str | None = None
+    buildpack_name: str | None = None  # its own name for itself, from deps/<index>/config.yml
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagedSidecar:
+    """A program beside the app's processes, from a buildpack's launch.yml."""
+
+    name: str
+    command: str
+    process_types: list[str] = field(default_factory=list)
+    memory: int | None = None  # MB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,3 +105,16 @@ class StagingReply:
     droplet_size: int | None = None  # bytes
     sandbox: str | None = None  # "bubblewrap", "landlock", "plain"
     phases: dict[str, float] | None = None  # seconds spent in each phase
+    cloud_error: str | None = None  # as V3 shows it: "NoAppDetectedError - An app was not …"
+    buildpacks: list[BuildpackUsed] | None = None  # in the order in which they ran
+    sidecars: list[StagedSidecar] | None = None
+    execution_metadata: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClearBuildCaches:
+    """Forget what builds left for the next one. Every stager hears it; none answers."""
+
+    subject: ClassVar[str] = "staging.cache.clear"
+
+    app_id: str | None = None  # of one app; None: of all
