@@ -182,22 +182,51 @@ def _subject(node: ast.ClassDef) -> str:
 
 
 def coverage() -> str:
-    """Every route of the controller."""
+    """Every endpoint of the published API, and every other route of the controller."""
+    from fake_controller.http.coverage import compare, published
+    from fake_controller.http.partial import PARTIAL
     from fake_controller.http.table import RESOURCES, served
 
-    out = [
-        "# What the controller serves\n",
-        MADE.format(source="fake_controller/http"),
-        "All other paths answer 404, as Cloud Controller does for paths it does not know.",
-        "What is not listed is absent: roles beyond the first user, manifests, tasks, services,",
-        "buildpack uploads, quotas, security groups, revisions, sidecars, `cf ssh`.\n",
-        "| method | path | in |",
-        "| --- | --- | --- |",
-    ]
-    for resource in RESOURCES:
-        name = resource.__name__.rpartition(".")[2]
-        out += [f"| {method} | `{path}` | {name} |" for method, path in served(resource)]
-    return "\n".join(out) + "\n"
+    endpoints = published((ROOT / "tests" / "contract" / "v3_paths.txt").read_text())
+    where = {
+        (method, path): resource.__name__.rpartition(".")[2]
+        for resource in RESOURCES
+        for method, path in served(resource)
+    }
+    compared = compare(endpoints, where, PARTIAL)
+    beside = [(m, p) for m, p in where if not p.startswith("/v3") and (m, p) not in endpoints]
+    return "\n".join(
+        [
+            "# What the controller serves\n",
+            MADE.format(source="fake_controller/http"),
+            "Every endpoint of Cloud Foundry's V3 API, as listed in `tests/contract/v3_paths.txt`:",
+            "*done* when it has a route, *partial* when `fake_controller/http/partial.py` says",
+            "what it lacks, *absent* otherwise. What is absent answers 404 `Unknown request`, as",
+            "Cloud Controller does for paths it does not know.\n",
+            "| method | path | status | lacks |",
+            "| --- | --- | --- | --- |",
+            *(
+                f"| {one.method} | `{one.path}` | {one.status} | {one.note} |"
+                for one in compared.endpoints
+            ),
+            "\n## Additions under `/v3`\n",
+            *(_routes_table(compared.additions, where) if compared.additions else ["None."]),
+            "\n## Beside `/v3`\n",
+            "UAA, log-cache, what clients look for first, and the endpoints of the first Cloud",
+            "Foundry that stagers and the health manager use.\n",
+            *_routes_table(beside, where),
+            "",
+        ]
+    )
+
+
+def _routes_table(
+    routes: list[tuple[str, str]], where: dict[tuple[str, str], str]
+) -> Iterator[str]:
+    yield "| method | path | in |"
+    yield "| --- | --- | --- |"
+    for method, path in routes:
+        yield f"| {method} | `{path}` | {where[method, path]} |"
 
 
 PAGES = {
