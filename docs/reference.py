@@ -132,7 +132,7 @@ def _help(name: str, command: object, context: object) -> list[str]:
 
 def wire() -> str:
     """Every message on the bus."""
-    sources = sorted((ROOT / "appliance").glob("*/messages.py"))
+    sources = sorted((ROOT / "appliance").glob("*/messages*.py"))
     sources = [
         ROOT / "appliance/kernel/component.py",
         *sources,
@@ -148,7 +148,7 @@ def wire() -> str:
     for source in sources:
         text = source.read_text()
         out += [
-            f"## {source.parent.name.replace('_', ' ')}\n",
+            f"## {_part(source)}\n",
             f"{ast.get_docstring(ast.parse(text))}\n",
         ]
         for node, found in fields(source):
@@ -160,6 +160,13 @@ def wire() -> str:
             if found:
                 out += [*_message_table(found), ""]
     return "\n".join(out) + "\n"
+
+
+def _part(source: Path) -> str:
+    """The room, and what of it when its messages are in several files."""
+    room = source.parent.name.replace("_", " ")
+    of = source.stem.removeprefix("messages").lstrip("_")
+    return f"{room}: {of}" if source.stem.startswith("messages_") else room
 
 
 def _message_table(rows: list[tuple[str, str, str, str]]) -> Iterator[str]:

@@ -13,6 +13,20 @@ class Limits:
     mem: int = 512  # MB
     disk: int = 1024  # MB
     fds: int = 16384
+    log_rate: int = -1  # ours: bytes of log lines a second; -1: not limited, 0: none at all
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sidecar:
+    """A command beside the main one of an instance: same files, network and environment.
+
+    Its lines are labelled ``APP/PROC/WEB/SIDECAR/NAME``. When one of an instance's commands
+    ends, all of them do, and the instance has crashed.
+    """
+
+    name: str
+    command: str
+    memory: int | None = None  # MB of the instance's own; its MEMORY_LIMIT says so
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +101,10 @@ class Advertise:
 class Start:
     """Run one instance. Sent to ``dea.UUID.start``; never answered: watch the heartbeats.
 
-    The fields after ``cc_partition`` are ours; a DEA of 2012 ignores them.
+    The fields after ``cc_partition`` are ours; a DEA of 2012 ignores them. A health check is
+    ``{"type": "port", "process" or "http", "timeout": to get healthy, "interval": of looks at a
+    healthy one, "invocation_timeout": of one look, "endpoint": "/path"}``, times in seconds;
+    all but the type may be left out.
     """
 
     subject: ClassVar[str] = "dea.*.start"
@@ -100,7 +117,7 @@ class Start:
     executableFile: str
     executableUri: str
     uris: list[str] = field(default_factory=list)
-    services: list[dict[str, Any]] = field(default_factory=list)
+    services: list[dict[str, Any]] = field(default_factory=list)  # "label" groups VCAP_SERVICES
     env: list[str] = field(default_factory=list)  # "NAME=value"
     users: list[str] = field(default_factory=list)
     runtime: str | None = None
@@ -118,7 +135,9 @@ class Start:
     process_type: str = "web"
     command: str | None = None  # replaces the droplet's own start command
     instance_guid: str | None = None
-    health_check: dict[str, Any] | None = None  # {"type": "port"|"process"|"http", "timeout": s, …}
+    health_check: dict[str, Any] | None = None  # how its health is found out
+    readiness_health_check: dict[str, Any] | None = None  # whether it gets requests; no "timeout"
+    sidecars: list[Sidecar] = field(default_factory=list)
     port_wanted: bool | None = None  # None: a port when there are URIs, as in 2012
     vcap_application: dict[str, Any] | None = None  # merged over what the DEA makes
 
@@ -170,6 +189,7 @@ class Usage:
     cpu: float  # percent of one core
     mem: float  # KB, as in 2012
     disk: int  # bytes
+    log_rate: float = 0.0  # ours: bytes of log lines a second
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,6 +206,7 @@ class Stats:
     fds_quota: int
     cores: int = 1
     usage: Usage | None = None
+    log_rate_limit: int = -1  # ours: bytes a second; -1: none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,6 +225,7 @@ class FoundInstance:
     staged: str = ""
     stats: Stats | None = None
     exit_description: str | None = None  # ours
+    routable: bool | None = None  # ours: whether requests may go to it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,11 +246,15 @@ class HeartbeatInstance:
     state: str
     state_timestamp: int  # seconds since 1970
     cc_partition: str = "default"
+    routable: bool | None = None  # ours: RUNNING, and its readiness check is met
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heartbeat:
-    """All instances of a DEA every 10 s, and one alone when it becomes RUNNING (or STARTING)."""
+    """All instances of a DEA every 10 s, and one alone when it becomes RUNNING (or STARTING).
+
+    Also one alone when it becomes routable, or stops to be.
+    """
 
     subject: ClassVar[str] = "dea.heartbeat"
 
@@ -250,5 +276,6 @@ class DropletExited:
     reason: str
     cc_partition: str = "default"
     crash_timestamp: int | None = None  # only when it crashed
-    exit_status: int | None = None  # ours
-    exit_description: str | None = None  # ours: a sentence, e.g. "never listened on its port"
+    exit_status: int | None = None  # ours: of its program, 128 + N for signal N
+    exit_description: str | None = None  # ours: a sentence, e.g. "Exited with status 1"
+    dea: str | None = None  # ours: the one it ran on
