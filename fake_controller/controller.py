@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -14,12 +14,15 @@ from appliance.kernel.errors import ApplianceError
 from appliance.kernel.kit import Kit
 from appliance.kernel.trace import TraceLog
 from appliance.logs.messages import Line, LogLines
+from fake_controller.acting import Acting, access_of
 from fake_controller.actual import Actual
 from fake_controller.bits import Bits
 from fake_controller.errors import CloudError
 from fake_controller.model import Job
 from fake_controller.store import Store
-from fake_controller.tokens import Tokens
+from fake_controller.tokens import Identity, Tokens
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -53,6 +56,14 @@ class Controller:
     uploads: dict[str, Upload] = field(default_factory=dict)
     url: str = ""  # where it listens; known once the listener is open
     _builds: trio.Event = field(default_factory=trio.Event)
+
+    async def read_as(self, identity: Identity, work: Callable[[Acting], T]) -> T:
+        """Run *work*, which changes nothing, on behalf of *identity*."""
+        return await self.store.read(lambda tx: work(Acting(tx, access_of(tx, identity))))
+
+    async def write_as(self, identity: Identity, work: Callable[[Acting], T]) -> T:
+        """Run *work* on behalf of *identity* and commit, or roll all of it back."""
+        return await self.store.write(lambda tx: work(Acting(tx, access_of(tx, identity))))
 
     def log(self, app_guid: str, text: str, *, source: str = "API") -> None:
         """Put a line into the app's log, as clients expect at each step."""

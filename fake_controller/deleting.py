@@ -14,6 +14,7 @@ from fake_controller.model import (
     Droplet,
     Package,
     Process,
+    Route,
 )
 from fake_controller.running import Runner
 from fake_controller.store import Tx
@@ -40,6 +41,20 @@ async def delete_app(cc: Controller, runner: Runner, guid: str) -> None:
         await trio.to_thread.run_sync(cc.bits.packages.delete, package)
     for sha1 in droplets:
         await forget_droplet(cc, guid, sha1)
+
+
+async def delete_route(cc: Controller, runner: Runner, guid: str) -> None:
+    """Delete a route and its destinations; the apps lose the name at once."""
+
+    def work(tx: Tx) -> set[str]:
+        destinations = tx.find(Destination, route_guid=guid)
+        for one in destinations:
+            tx.delete(one)
+        tx.delete(tx.need(Route, guid))
+        return {one.app_guid for one in destinations}
+
+    for app in await cc.store.write(work):
+        await runner.update_routes(app)
 
 
 async def forget_droplet(cc: Controller, app_guid: str, sha1: str) -> None:

@@ -58,6 +58,11 @@ def not_authorized() -> CloudError:
     )
 
 
+def feature_disabled(flag: str) -> CloudError:
+    """403: an administrator has switched *flag* off, or it is nothing that is offered here."""
+    return CloudError(403, 330002, "CF-FeatureDisabled", f"Feature Disabled: {flag}")
+
+
 def unparsable(why: str = "invalid request body") -> CloudError:
     """400: the body is not what its content type says."""
     return CloudError(

@@ -17,6 +17,7 @@ import msgspec
 
 from appliance.kernel.clock import Clock, Ids
 from appliance.kernel.store.database import Database, open_database
+from fake_controller.conditions import ALL, Condition, among, column, is_, table_of
 from fake_controller.errors import missing
 from fake_controller.model import RECORDS, Record
 
@@ -24,24 +25,30 @@ R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
 _decoders = {kind: msgspec.json.Decoder(kind) for kind in RECORDS}
+_kinds: dict[str, type[Record]] = {kind.table: kind for kind in RECORDS}
 
 
-def _schema() -> str:
+def _tables() -> str:
+    """Makes what is not there yet, so a new kind of record needs no migration either."""
     lines = []
     for kind in RECORDS:
         lines.append(
-            f"CREATE TABLE {kind.table} (seq INTEGER PRIMARY KEY, guid TEXT NOT NULL UNIQUE,"
-            " doc TEXT NOT NULL);"
+            f"CREATE TABLE IF NOT EXISTS {kind.table} (seq INTEGER PRIMARY KEY,"
+            " guid TEXT NOT NULL UNIQUE, doc TEXT NOT NULL);"
         )
         lines += [
-            f"CREATE INDEX {kind.table}_{name} ON {kind.table} (doc ->> '$.{name}');"
+            f"CREATE INDEX IF NOT EXISTS {kind.table}_{name} ON {kind.table} ({column(name)});"
             for name in kind.indexed
         ]
     return "\n".join(lines)
 
 
 class Tx:
-    """One unit of work. Field values given to `find` and `count` may be one value or several."""
+    """One unit of work.
+
+    `find`, `first` and `count` take conditions, and fields by name: one value, or several of
+    which the field is one.
+    """
 
     def __init__(self, connection: apsw.Connection, clock: Clock, ids: Ids) -> None:
         self._connection = connection
@@ -87,34 +94,51 @@ class Tx:
     def find(
         self,
         kind: type[R],
-        *,
+        *conditions: Condition,
         order_by: str = "created_at",
         limit: int | None = None,
         offset: int = 0,
         **where: Any,
     ) -> list[R]:
-        """Records that match all of *where*; *order_by* may begin with ``-``."""
-        clause, values = _where(where)
+        """Records that match everything; *order_by* may begin with ``-``."""
+        condition = _all_of(conditions, where)
         direction = "DESC" if order_by.startswith("-") else "ASC"
-        column = order_by.lstrip("-")
         sql = (
-            f"SELECT doc FROM {kind.table}{clause}"
-            f" ORDER BY doc ->> '$.{column}' {direction}, seq {direction}"
+            f"SELECT doc FROM {kind.table} WHERE {condition.sql}"
+            f" ORDER BY {column(order_by.lstrip('-'))} {direction}, seq {direction}"
         )
         if limit is not None:
             sql += f" LIMIT {int(limit)} OFFSET {int(offset)}"
-        return [_decode(kind, doc) for (doc,) in self._connection.execute(sql, values)]
+        return [_decode(kind, doc) for (doc,) in self._connection.execute(sql, condition.values)]
 
-    def first(self, kind: type[R], **where: Any) -> R | None:
+    def first(self, kind: type[R], *conditions: Condition, **where: Any) -> R | None:
         """The oldest record that matches, or None."""
-        found = self.find(kind, limit=1, **where)
+        found = self.find(kind, *conditions, limit=1, **where)
         return found[0] if found else None
 
-    def count(self, kind: type[R], **where: Any) -> int:
+    def latest(self, kind: type[R], *conditions: Condition, **where: Any) -> R | None:
+        """The newest record that matches, or None."""
+        found = self.find(kind, *conditions, order_by="-created_at", limit=1, **where)
+        return found[0] if found else None
+
+    def count(self, kind: type[R], *conditions: Condition, **where: Any) -> int:
         """How many match."""
-        clause, values = _where(where)
-        sql = f"SELECT count(*) FROM {kind.table}{clause}"
-        return int(next(row[0] for row in self._connection.execute(sql, values)))
+        condition = _all_of(conditions, where)
+        sql = f"SELECT count(*) FROM {kind.table} WHERE {condition.sql}"
+        return int(next(row[0] for row in self._connection.execute(sql, condition.values)))
+
+    def total(self, kind: type[R], field: str, *conditions: Condition, **where: Any) -> int:
+        """The sum of *field*, a whole number, over those that match."""
+        condition = _all_of(conditions, where)
+        sql = f"SELECT coalesce(sum({column(field)}), 0) FROM {kind.table} WHERE {condition.sql}"
+        return int(next(row[0] for row in self._connection.execute(sql, condition.values)))
+
+    def follow(self, records: Sequence[Record], path: str) -> list[Any]:
+        """The records that *path* leads to, each once: ``space.organization`` of some apps."""
+        for step in path.split("."):
+            guids = {getattr(record, f"{step}_guid") for record in records} - {None}
+            records = self.find(_kinds[table_of(step)], guid=guids)
+        return list(records)
 
 
 def _text(record: Record) -> str:
@@ -125,21 +149,14 @@ def _decode(kind: type[R], doc: str) -> R:
     return _decoders[kind].decode(doc)  # type: ignore[return-value]
 
 
-def _where(where: dict[str, Any]) -> tuple[str, list[Any]]:
-    """SQL for *where*. Field names are ours, never a client's; values are bound."""
-    parts: list[str] = []
-    values: list[Any] = []
+def _all_of(conditions: tuple[Condition, ...], where: dict[str, Any]) -> Condition:
+    found = ALL
+    for condition in conditions:
+        found &= condition
     for name, wanted in where.items():
-        column = "guid" if name == "guid" else f"(doc ->> '$.{name}')"
-        if isinstance(wanted, (list, tuple, set, frozenset)):
-            parts.append(f"{column} IN ({', '.join('?' * len(wanted))})")
-            values += wanted
-        elif wanted is None:
-            parts.append(f"{column} IS NULL")
-        else:
-            parts.append(f"{column} = ?")
-            values.append(wanted)
-    return (f" WHERE {' AND '.join(parts)}" if parts else ""), values
+        several = isinstance(wanted, (list, tuple, set, frozenset))
+        found &= among(name, wanted) if several else is_(name, wanted)
+    return found
 
 
 class Store:
@@ -162,17 +179,15 @@ class Store:
         """One record; raises "App not found" and the like."""
         return await self.read(lambda tx: tx.need(kind, guid))
 
-    async def find(self, kind: type[R], **where: Any) -> list[R]:
+    async def find(self, kind: type[R], *conditions: Condition, **where: Any) -> list[R]:
         """Records that match; see `Tx.find`."""
-        return await self.read(lambda tx: tx.find(kind, **where))
+        return await self.read(lambda tx: tx.find(kind, *conditions, **where))
 
 
 @asynccontextmanager
 async def open_store(path: Path | None, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
     """The store in file *path*, or in memory."""
-    async with open_database(path, _migrations()) as database:
+    # The first script once made the tables; what lacks them gets them here, at each start.
+    async with open_database(path, ("SELECT 1",)) as database:
+        await database.write(lambda connection: connection.execute(_tables()))
         yield Store(database, clock, ids)
-
-
-def _migrations() -> Sequence[str]:
-    return (_schema(),)

@@ -20,6 +20,7 @@ USER_SCOPES = (
     "openid", "uaa.user", "cloud_controller.read", "cloud_controller.write", "password.write",
 )  # fmt: skip
 ADMIN_SCOPES = (*USER_SCOPES, "cloud_controller.admin", "scim.read", "scim.write")
+READ_ALL = {"cloud_controller.admin_read_only", "cloud_controller.global_auditor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,9 @@ class Identity:
     guid: str
     name: str
     admin: bool
+    reads_all: bool = False
+    type: str = "user"  # or client
+    origin: str = "uaa"
     scopes: tuple[str, ...] = ()
 
 
@@ -117,6 +121,9 @@ class Tokens:
             guid=str(claims.get("user_id") or claims["client_id"]),
             name=str(claims.get("user_name") or claims["client_id"]),
             admin="cloud_controller.admin" in scopes,
+            reads_all=not READ_ALL.isdisjoint(scopes),
+            type="user" if "user_name" in claims else "client",
+            origin=str(claims.get("origin", "")),
             scopes=scopes,
         )
 

@@ -1,58 +1,47 @@
-"""What all routes share: who asks, bodies, filters, pages and errors."""
+"""What all routes share: how they are declared, who asks, bodies, lists and answers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
-from urllib.parse import unquote, urlencode
+from functools import wraps
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import trio
-from quart import Response, request
+from quart import Response, g, request
 from quart_trio import QuartTrio
 
+from fake_controller.acting import Acting
+from fake_controller.conditions import ALL, Condition, is_
 from fake_controller.controller import Controller
 from fake_controller.deploying import Deployer
-from fake_controller.errors import (
-    bad_query,
-    draining,
-    not_authorized,
-    unparsable,
-    unprocessable,
-)
+from fake_controller.errors import draining, unparsable, unprocessable
+from fake_controller.http.listing import Asked, Json, Listing, answer, included, page, understand
+from fake_controller.http.relations import Labels, relabelled
 from fake_controller.model import Job, Record
+from fake_controller.policy import POLICIES
 from fake_controller.running import Runner
-from fake_controller.store import Tx
 from fake_controller.tokens import Identity
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
-Json = dict[str, Any]
 Handler = Callable[..., Awaitable[Response]]
+Register = Callable[[Handler], Handler]
 
-PER_PAGE = 50
-PER_PAGE_MOST = 5000
-#: Accepted on every list, as clients send them everywhere; not every one means something here.
-ALWAYS = frozenset({"page", "per_page", "order_by", "include", "label_selector", "created_ats",
-                    "updated_ats"})  # fmt: skip
 MAX_JSON = 4 * 1024 * 1024  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing(Generic[R]):
-    """How one resource is listed: which filters there are, and how records are shown.
+class Described:
+    """One route, as the documents show it."""
 
-    *gather* fetches what presenting a page needs besides its records, in a number of
-    queries that does not grow with the page.
-    """
-
-    kind: type[R]
-    filters: Mapping[str, str] = field(default_factory=dict)  # query key: field of the record
-    gather: Callable[[Tx, Sequence[R]], Any] = lambda _tx, _records: None
-    present: Callable[[R, str, Any], Json]
-    order: str = "created_at"
+    method: str
+    path: str  # as Quart writes it: /v3/apps/<guid>
+    body: type[Any] | None
+    lists: Listing[Any] | None
+    public: bool
 
 
 @dataclass(frozen=True)
@@ -63,32 +52,100 @@ class Api:
     cc: Controller
     runner: Runner
     deployer: Deployer
+    described: list[Described] = field(default_factory=list)
 
-    def route(self, method: str, path: str) -> Callable[[Handler], Handler]:
-        """Serve *method* of *path* by the function below; its name is free to choose."""
+    def route(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: type[Any] | None = None,
+        lists: Listing[Any] | None = None,
+        public: bool = False,
+    ) -> Register:
+        """Serve *method* of *path* by the function below; its name is free to choose.
+
+        Who asks must be logged in, unless the route is *public*. With *body* the function is
+        handed the request's JSON as ``wanted``. Nothing is begun while the appliance stops.
+        """
 
         def register(handler: Handler) -> Handler:
-            endpoint = f"{method} {path}"
-            self.app.add_url_rule(path, endpoint, handler, methods=[method])
+            @wraps(handler)
+            async def serve(**params: Any) -> Response:
+                if not public:
+                    self.identity()
+                    if method != "GET" and self.cc.kit.draining.is_set():
+                        raise draining()
+                if body is not None:
+                    params["wanted"] = await self.body(body)
+                return await handler(**params)
+
+            self.app.add_url_rule(path, f"{method} {path}", serve, methods=[method])
+            self.described.append(
+                Described(method=method, path=path, body=body, lists=lists, public=public)
+            )
             return handler
 
         return register
 
-    def get(self, path: str) -> Callable[[Handler], Handler]:
+    def get(self, path: str, *, public: bool = False) -> Register:
         """Serve GET of *path*."""
-        return self.route("GET", path)
+        return self.route("GET", path, public=public)
 
-    def post(self, path: str) -> Callable[[Handler], Handler]:
+    def post(self, path: str, *, body: type[Any] | None = None, public: bool = False) -> Register:
         """Serve POST of *path*."""
-        return self.route("POST", path)
+        return self.route("POST", path, body=body, public=public)
 
-    def patch(self, path: str) -> Callable[[Handler], Handler]:
+    def put(self, path: str, *, body: type[Any] | None = None) -> Register:
+        """Serve PUT of *path*."""
+        return self.route("PUT", path, body=body)
+
+    def patch(self, path: str, *, body: type[Any] | None = None) -> Register:
         """Serve PATCH of *path*."""
-        return self.route("PATCH", path)
+        return self.route("PATCH", path, body=body)
 
-    def delete(self, path: str) -> Callable[[Handler], Handler]:
+    def delete(self, path: str) -> Register:
         """Serve DELETE of *path*."""
         return self.route("DELETE", path)
+
+    # What most resources have, so that none has to write it again.
+
+    def lists(
+        self, path: str, listing: Listing[Any], *, below: type[Record] | None = None, by: str = ""
+    ) -> None:
+        """Serve the list at *path*.
+
+        Where *path* has a ``<guid>`` it is the guid of a record of kind *below*, and only those
+        are listed that lead to it by the path *by*: ``app_guid``.
+        """
+
+        @self.route("GET", path, lists=listing)
+        async def listed(guid: str = "") -> Response:
+            if below is None:
+                return await self.listed(listing)
+            await self.read(lambda acting: acting.see(below, guid))
+            return await self.listed(listing, is_(by, guid))
+
+    def shows(self, path: str, listing: Listing[Any]) -> None:
+        """Serve one record at *path*, which ends in ``<guid>``."""
+
+        @self.route("GET", path)
+        async def shown(guid: str) -> Response:
+            return await self.show(listing, guid)
+
+    def labels(self, path: str, listing: Listing[Any]) -> None:
+        """Serve a PATCH at *path*, which ends in ``<guid>``, that changes labels, no more."""
+
+        @self.route("PATCH", path, body=Labels)
+        async def labelled(guid: str, wanted: Labels) -> Response:
+            await self.write(
+                lambda acting: acting.tx.change(
+                    record := acting.change(listing.kind, guid), **relabelled(record, wanted)
+                )
+            )
+            return await self.show(listing, guid)
+
+    # Who asks, and for what.
 
     @property
     def base(self) -> str:
@@ -97,20 +154,19 @@ class Api:
 
     def identity(self) -> Identity:
         """Who asks. Raises the 401 errors of the API."""
-        return self.cc.tokens.identity(request.headers.get("Authorization", ""))
+        known: Identity | None = g.get("identity")
+        if known is None:
+            known = self.cc.tokens.identity(request.headers.get("Authorization", ""))
+            g.identity = known
+        return known
 
-    def writer(self) -> Identity:
-        """Who asks for a change. Raises CF-NotAuthorized for those who may only read.
+    async def read(self, work: Callable[[Acting], T]) -> T:
+        """Run *work*, which changes nothing, for who asks."""
+        return await self.cc.read_as(self.identity(), work)
 
-        While the appliance stops, those who wait for what they began may still look; nobody
-        can begin anything: CF-ServiceUnavailable.
-        """
-        identity = self.identity()
-        if self.cc.kit.draining.is_set():
-            raise draining()
-        if not identity.admin:
-            raise not_authorized()
-        return identity
+    async def write(self, work: Callable[[Acting], T]) -> T:
+        """Run *work* for who asks, and commit, or roll all of it back when it raises."""
+        return await self.cc.write_as(self.identity(), work)
 
     async def body(self, kind: type[T]) -> T:
         """The JSON body as a *kind*; a wrong field is 422 and named."""
@@ -123,6 +179,8 @@ class Api:
             raise unprocessable(f"{error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise unparsable() from error
+
+    # Answers.
 
     def json(self, value: Any, status: int = 200, headers: Mapping[str, str] = {}) -> Response:
         """A JSON answer."""
@@ -137,70 +195,38 @@ class Api:
         """202: poll the job."""
         return Response("", status=202, headers={"Location": f"{self.base}/v3/jobs/{job.guid}"})
 
-    async def listed(
-        self, listing: Listing[R], *, ignore: Sequence[str] = (), **where: Any
-    ) -> Response:
-        """One page of *listing*: the query's filters and *where* must all match."""
-        self.identity()
-        where |= self._filters(listing, ignore)
-        page, per_page = self._number("page", 1), self._number("per_page", PER_PAGE)
-        order = request.args.get("order_by") or listing.order
-        if order.lstrip("-") not in {"created_at", "updated_at", *listing.filters.values()}:
-            raise bad_query(f"Order by can only be: 'created_at', 'updated_at', not '{order}'")
+    async def listed(self, listing: Listing[R], condition: Condition = ALL) -> Response:
+        """One page of *listing*: what the query, *condition* and the asker's roles select."""
+        query = list(request.args.items(multi=True))
+        asked = understand(listing, query)
+        url = f"{self.base}{request.path}"
 
-        def work(tx: Tx) -> tuple[int, list[R], Any]:
-            total = tx.count(listing.kind, **where)
-            records = tx.find(
-                listing.kind,
-                order_by=order,
-                limit=per_page,
-                offset=(page - 1) * per_page,
-                **where,
-            )
-            return total, records, listing.gather(tx, records)
+        def work(acting: Acting) -> Json:
+            seen = condition & POLICIES[listing.kind].seen(acting.access)
+            return answer(acting, listing, asked, seen, url, query)
 
-        total, records, gathered = await self.cc.store.read(work)
+        return self.json(await self.read(work))
+
+    async def show(self, listing: Listing[R], guid: str | None, status: int = 200) -> Response:
+        """One record, or "… not found"; with what the query wants included."""
         base = self.base
-        resources = [listing.present(record, base, gathered) for record in records]
-        return self.json(self.page(resources, total, page, per_page))
+        query = [(k, v) for k, v in request.args.items(multi=True) if k[:6] in ("includ", "fields")]
+        asked = understand(listing, query if request.method == "GET" else [])
 
-    async def show(self, listing: Listing[R], guid: str, status: int = 200) -> Response:
-        """One record, or "… not found"."""
-        self.identity()
+        def work(acting: Acting) -> Json:
+            record = acting.see(listing.kind, guid)
+            [shown] = listing.shown(acting.tx, [record], base)
+            if asked.includes or asked.fields:
+                shown["included"] = included(acting.tx, listing, [record], asked, base)
+            return shown
 
-        def work(tx: Tx) -> tuple[R, Any]:
-            record = tx.need(listing.kind, guid)
-            return record, listing.gather(tx, [record])
+        return self.json(await self.read(work), status)
 
-        record, gathered = await self.cc.store.read(work)
-        return self.json(listing.present(record, self.base, gathered), status)
-
-    def page(
-        self, resources: list[Json], total: int, page: int = 1, per_page: int = PER_PAGE
-    ) -> Json:
-        """The envelope of every list; ``next`` repeats all filters, as clients keep none."""
-        last = max(1, -(-total // per_page))
-
-        def href(number: int) -> Json:
-            query = [
-                (key, value)
-                for key, value in request.args.items(multi=True)
-                if key not in ("page", "per_page")
-            ]
-            query += [("page", str(number)), ("per_page", str(per_page))]
-            return {"href": f"{self.base}{request.path}?{urlencode(query)}"}
-
-        return {
-            "pagination": {
-                "total_results": total,
-                "total_pages": last,
-                "first": href(1),
-                "last": href(last),
-                "next": href(page + 1) if page < last else None,
-                "previous": href(page - 1) if page > 1 else None,
-            },
-            "resources": resources,
-        }
+    def page(self, resources: list[Json]) -> Json:
+        """The envelope of a list that is no list of records, and comes on one page."""
+        query = list(request.args.items(multi=True))
+        asked = Asked(condition=ALL, per_page=max(len(resources), 1))
+        return page(resources, len(resources), asked, f"{self.base}{request.path}", query)
 
     async def held(
         self,
@@ -222,26 +248,3 @@ class Api:
                     return seen
                 await changed.wait()
         return await look()
-
-    def _filters(self, listing: Listing[R], ignore: Sequence[str]) -> dict[str, list[str]]:
-        where: dict[str, list[str]] = {}
-        for key, value in request.args.items():
-            if name := listing.filters.get(key):
-                # A comma inside a name arrives encoded twice. An empty value means "is empty".
-                where[name] = [unquote(part) for part in value.split(",")]
-            elif key not in ALWAYS and key not in ignore and not key.startswith("fields["):
-                valid = ", ".join(sorted({*listing.filters, *ALWAYS}))
-                raise bad_query(
-                    f"Unknown query parameter(s): '{key}'. Valid parameters are: '{valid}'"
-                )
-        return where
-
-    def _number(self, key: str, default: int) -> int:
-        text = request.args.get(key)
-        if text is None:
-            return default
-        most = PER_PAGE_MOST if key == "per_page" else 2**31
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:12]) <= most:
-            rule = "must be between 1 and 5000" if key == "per_page" else "must be greater than 0"
-            raise bad_query(f"{key.replace('_', ' ').capitalize()} {rule}")
-        return int(text)

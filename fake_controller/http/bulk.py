@@ -21,7 +21,7 @@ def routes(api: Api) -> None:
     """``/bulk/apps`` and ``/bulk/counts``."""
     cc = api.cc
 
-    @api.get("/bulk/apps")
+    @api.get("/bulk/apps", public=True)
     async def bulk() -> Response:
         _login(cc, request.headers.get("Authorization", ""), cc.config.bulk_user)
         size = max(1, min(request.args.get("batch_size", BATCH, int), BATCH * 5))
@@ -34,7 +34,7 @@ def routes(api: Api) -> None:
         results = await cc.store.read(look)
         return api.json({"results": results, "bulk_token": {"id": after + len(results)}})
 
-    @api.get("/bulk/counts")
+    @api.get("/bulk/counts", public=True)
     async def counts() -> Response:
         _login(cc, request.headers.get("Authorization", ""), cc.config.bulk_user)
         return api.json({"counts": {"app": await cc.store.read(lambda tx: tx.count(App))}})

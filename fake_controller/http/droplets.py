@@ -5,8 +5,10 @@ from __future__ import annotations
 from quart import Response
 
 from fake_controller import deleting, present
+from fake_controller.acting import Acting
 from fake_controller.errors import unprocessable
-from fake_controller.http.api import Api, Listing
+from fake_controller.http.api import Api
+from fake_controller.http.listing import Listing
 from fake_controller.model import App, Droplet
 
 DROPLETS = Listing(
@@ -14,6 +16,8 @@ DROPLETS = Listing(
     filters={
         "guids": "guid",
         "app_guids": "app_guid",
+        "space_guids": "app.space_guid",
+        "organization_guids": "app.space.organization_guid",
         "package_guids": "package_guid",
         "states": "state",
     },
@@ -24,24 +28,14 @@ DROPLETS = Listing(
 def routes(api: Api) -> None:
     """``/v3/droplets``."""
     cc = api.cc
-
-    @api.get("/v3/droplets")
-    async def droplets() -> Response:
-        return await api.listed(DROPLETS, ignore=("space_guids", "organization_guids", "current"))
-
-    @api.get("/v3/droplets/<guid>")
-    async def droplet(guid: str) -> Response:
-        return await api.show(DROPLETS, guid)
-
-    @api.get("/v3/apps/<guid>/droplets")
-    async def app_droplets(guid: str) -> Response:
-        await cc.store.get(App, guid)
-        return await api.listed(DROPLETS, app_guid=guid)
+    api.lists("/v3/droplets", DROPLETS)
+    api.shows("/v3/droplets/<guid>", DROPLETS)
+    api.labels("/v3/droplets/<guid>", DROPLETS)
+    api.lists("/v3/apps/<guid>/droplets", DROPLETS, below=App, by="app_guid")
 
     @api.get("/v3/droplets/<guid>/download")
     async def download(guid: str) -> Response:
-        api.identity()
-        record = await cc.store.get(Droplet, guid)
+        record = await api.read(lambda acting: acting.change(Droplet, guid))
         if record.state != "STAGED":
             raise unprocessable("Only staged droplets can be downloaded.")
         # The archiver has the bytes; the address carries what it takes to read them.
@@ -51,13 +45,18 @@ def routes(api: Api) -> None:
 
     @api.delete("/v3/droplets/<guid>")
     async def delete(guid: str) -> Response:
-        api.writer()
-        record = await cc.store.get(Droplet, guid)
+        def work(acting: Acting) -> tuple[Droplet, bool]:
+            record = acting.change(Droplet, guid)
+            app = acting.tx.need(App, record.app_guid)
+            acting.tx.delete(record)
+            acting.audit("audit.app.droplet.delete", app, {"droplet_guid": guid})
+            shared = acting.tx.count(Droplet, app_guid=record.app_guid, sha1=record.sha1)
+            return record, shared > 0
 
-        async def work() -> None:
-            await cc.store.write(lambda tx: tx.delete(tx.need(Droplet, guid)))
-            shared = await cc.store.find(Droplet, app_guid=record.app_guid)
-            if record.sha1 and record.sha1 not in {other.sha1 for other in shared}:
+        record, shared = await api.write(work)
+
+        async def forget() -> None:
+            if record.sha1 and not shared:
                 await deleting.forget_droplet(cc, record.app_guid, record.sha1)
 
-        return api.accepted(await cc.start_job("droplet.delete", work))
+        return api.accepted(await cc.start_job("droplet.delete", forget))

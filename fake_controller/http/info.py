@@ -20,14 +20,14 @@ RESOURCES = (
 def routes(api: Api) -> None:
     """``/v3``, ``/v3/info`` and log-cache's own info: all without a token."""
 
-    @api.get("/v3")
-    @api.get("/v3/")
+    @api.get("/v3", public=True)
+    @api.get("/v3/", public=True)
     async def v3() -> Response:
         base = api.base
         links = {name: {"href": f"{base}/v3/{name}"} for name in RESOURCES}
         return api.json({"links": {"self": {"href": f"{base}/v3"}} | links})
 
-    @api.get("/v3/info")
+    @api.get("/v3/info", public=True)
     async def info() -> Response:
         return api.json(
             {
@@ -42,6 +42,6 @@ def routes(api: Api) -> None:
             }
         )
 
-    @api.get("/api/v1/info")
+    @api.get("/api/v1/info", public=True)
     async def log_cache_info() -> Response:
         return api.json({"version": "2.11.4", "vm_uptime": "100"})

@@ -20,8 +20,7 @@ def routes(api: Api) -> None:
 
     @api.get("/api/v1/read/<source>")
     async def read(source: str) -> Response:
-        api.identity()
-        await api.cc.store.get(App, source)
+        await api.read(lambda acting: acting.see(App, source))
         end = request.args.get("end_time")
         kinds = [kind for kind in request.args.getlist("envelope_types") if kind != "ANY"]
         if unknown := set(kinds) - set(KINDS):

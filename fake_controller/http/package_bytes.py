@@ -8,36 +8,36 @@ import trio
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.blob_plane import Blob, Exchange
 from fake_controller import present
+from fake_controller.acting import Acting
 from fake_controller.bits import Resource
 from fake_controller.controller import Controller
 from fake_controller.errors import (
     bits_already_uploaded,
     draining,
-    not_authorized,
     unparsable,
     unprocessable,
 )
-from fake_controller.model import Package
-from fake_controller.store import Tx
+from fake_controller.model import App, Package
 
 
 def blobs(cc: Controller) -> list[Blob]:
     """Upload and download of a package."""
 
     async def upload(exchange: Exchange) -> None:
-        if not cc.tokens.identity(exchange.headers.get("authorization", "")).admin:
-            raise not_authorized()
+        identity = cc.tokens.identity(exchange.headers.get("authorization", ""))
         if cc.kit.draining.is_set():
             raise draining()
         guid = exchange.params["guid"]
 
-        def claim(tx: Tx) -> Package:
-            package = tx.need(Package, guid)
+        def claim(acting: Acting) -> Package:
+            package = acting.change(Package, guid)
             if package.state != "AWAITING_UPLOAD":
                 raise bits_already_uploaded()
-            return tx.change(package, state="PROCESSING_UPLOAD")
+            app = acting.tx.need(App, package.app_guid)
+            acting.audit("audit.app.package.upload", app, {"package_guid": guid})
+            return acting.tx.change(package, state="PROCESSING_UPLOAD")
 
-        package = await cc.store.write(claim)
+        package = await cc.write_as(identity, claim)
         try:
             await _receive(cc, exchange, package)
         except BaseException as error:
@@ -53,9 +53,16 @@ def blobs(cc: Controller) -> list[Blob]:
         await exchange.reply(200, present.package(record, base))
 
     async def download(exchange: Exchange) -> None:
-        cc.tokens.identity(exchange.headers.get("authorization", ""))
+        identity = cc.tokens.identity(exchange.headers.get("authorization", ""))
         guid = exchange.params["guid"]
-        package = await cc.store.get(Package, guid)
+
+        def begin(acting: Acting) -> Package:
+            package = acting.change(Package, guid)
+            app = acting.tx.need(App, package.app_guid)
+            acting.audit("audit.app.package.download", app, {"package_guid": guid})
+            return package
+
+        package = await cc.write_as(identity, begin)
         if package.state != "READY":
             raise unprocessable("Package has no bits to download.")
         await exchange.send_file(

@@ -12,14 +12,19 @@ from quart import Response, request
 from appliance.dea.messages import FindDroplet, FoundInstance, Stop
 from appliance.kernel.bus import BusClosed
 from fake_controller import present
+from fake_controller.access import SUPPORTERS, changed_in_space
+from fake_controller.acting import Acting
 from fake_controller.actual import Instance
 from fake_controller.errors import deployment_in_progress, missing, unprocessable
-from fake_controller.http.api import Api, Listing
-from fake_controller.http.relations import Metadata
+from fake_controller.http.api import Api
+from fake_controller.http.listing import Listing
+from fake_controller.http.relations import Metadata, plain, relabelled
 from fake_controller.model import App, Deployment, Droplet, Process
 from fake_controller.running import desired
 from fake_controller.store import Tx
 
+SUPPORTED = changed_in_space("app.space_guid", SUPPORTERS)
+MOST = 2**31 - 1  # instances, or MB: what the platform stores
 STATS_TIMEOUT = 0.5  # seconds for all DEAs to tell their figures
 
 
@@ -39,7 +44,14 @@ def _commands(tx: Tx, records: Sequence[Process]) -> dict[str, str | None]:
 
 PROCESSES = Listing(
     kind=Process,
-    filters={"guids": "guid", "app_guids": "app_guid", "types": "type"},
+    filters={
+        "guids": "guid",
+        "app_guids": "app_guid",
+        "types": "type",
+        "space_guids": "app.space_guid",
+        "organization_guids": "app.space.organization_guid",
+    },
+    ignored=("embed",),
     present=_hidden,
 )
 ONE = Listing(
@@ -77,107 +89,111 @@ class ChangedProcess(msgspec.Struct):
 
 def routes(api: Api) -> None:
     """``/v3/processes`` and ``/v3/apps/:guid/processes``."""
-    cc, runner = api.cc, api.runner
 
-    async def of_app(guid: str, type_: str) -> Process:
-        def look(tx: Tx) -> Process:
-            tx.need(App, guid)
-            # Two web processes during a deployment: the newest is meant.
-            found = tx.find(Process, app_guid=guid, type=type_, order_by="-created_at", limit=1)
-            if not found:
-                raise missing("Process")
-            return found[0]
+    api.lists("/v3/apps/<guid>/processes", PROCESSES, below=App, by="app_guid")
+    api.shows("/v3/processes/<guid>", ONE)
 
-        return await cc.store.read(look)
-
-    @api.get("/v3/processes")
+    @api.route("GET", "/v3/processes", lists=PROCESSES)
     async def processes() -> Response:
-        if space := request.args.get("space_guids"):
-            apps = await cc.store.find(App, space_guid=space.split(","))
-            guids = [app.guid for app in apps]
-            answer = await api.listed(
-                PROCESSES, ignore=("space_guids", "embed", "organization_guids"), app_guid=guids
-            )
-        else:
-            answer = await api.listed(PROCESSES, ignore=("embed", "organization_guids"))
+        answer = await api.listed(PROCESSES)
         if request.args.get("embed") == "process_instances":
             return await _embed(api, answer)
         return answer
 
-    @api.get("/v3/apps/<guid>/processes")
-    async def app_processes(guid: str) -> Response:
-        await cc.store.get(App, guid)
-        return await api.listed(PROCESSES, app_guid=guid)
-
-    @api.get("/v3/processes/<guid>")
-    async def process(guid: str) -> Response:
-        return await api.show(ONE, guid)
-
     @api.get("/v3/apps/<guid>/processes/<type_>")
     async def app_process(guid: str, type_: str) -> Response:
-        return await api.show(ONE, (await of_app(guid, type_)).guid)
+        return await api.show(ONE, await of_app(api, guid, type_))
 
     @api.get("/v3/processes/<guid>/stats")
     async def stats(guid: str) -> Response:
-        api.identity()
         return api.json({"resources": await _stats(api, guid)})
 
     @api.get("/v3/apps/<guid>/processes/<type_>/stats")
     async def app_stats(guid: str, type_: str) -> Response:
-        api.identity()
-        return api.json({"resources": await _stats(api, (await of_app(guid, type_)).guid)})
+        return api.json({"resources": await _stats(api, await of_app(api, guid, type_))})
 
     @api.get("/v3/processes/<guid>/sidecars")
     async def sidecars(guid: str) -> Response:
-        api.identity()
-        await cc.store.get(Process, guid)
-        return api.json(api.page([], 0))
+        await api.read(lambda acting: acting.see(Process, guid))
+        return api.json(api.page([]))
 
-    @api.post("/v3/processes/<guid>/actions/scale")
-    async def scale(guid: str) -> Response:
-        return await _scale(api, await cc.store.get(Process, guid))
+    @api.post("/v3/processes/<guid>/actions/scale", body=Scale)
+    async def scale(guid: str, wanted: Scale) -> Response:
+        return await _scale(api, guid, wanted)
 
-    @api.post("/v3/apps/<guid>/processes/<type_>/actions/scale")
-    async def app_scale(guid: str, type_: str) -> Response:
-        return await _scale(api, await of_app(guid, type_))
+    @api.post("/v3/apps/<guid>/processes/<type_>/actions/scale", body=Scale)
+    async def app_scale(guid: str, type_: str, wanted: Scale) -> Response:
+        return await _scale(api, await of_app(api, guid, type_), wanted)
 
-    @api.patch("/v3/processes/<guid>")
-    async def change(guid: str) -> Response:
-        api.writer()
-        wanted = await api.body(ChangedProcess)
-        values = _values(wanted)
-        await cc.store.write(lambda tx: tx.change(tx.need(Process, guid), **values))
+    @api.patch("/v3/processes/<guid>", body=ChangedProcess)
+    async def change(guid: str, wanted: ChangedProcess) -> Response:
+        await api.write(lambda acting: _change(acting, guid, wanted))
         return await api.show(ONE, guid)
 
+    @api.patch("/v3/apps/<guid>/processes/<type_>", body=ChangedProcess)
+    async def app_change(guid: str, type_: str, wanted: ChangedProcess) -> Response:
+        process = await of_app(api, guid, type_)
+        await api.write(lambda acting: _change(acting, process, wanted))
+        return await api.show(ONE, process)
+
+    @api.delete("/v3/processes/<guid>/instances/<int:index>")
+    async def restart_instance(guid: str, index: int) -> Response:
+        return await _restart_instance(api, guid, index)
+
     @api.delete("/v3/apps/<guid>/processes/<type_>/instances/<int:index>")
-    async def restart_instance(guid: str, type_: str, index: int) -> Response:
-        api.writer()
-        process = await of_app(guid, type_)
-        found = [i for i in cc.actual.of(process.guid) if i.index == index]
+    async def restart_app_instance(guid: str, type_: str, index: int) -> Response:
+        return await _restart_instance(api, await of_app(api, guid, type_), index)
+
+
+async def of_app(api: Api, guid: str, type_: str) -> str:
+    """The guid of an app's process of a type: of two, during a deployment, the newest."""
+
+    def look(acting: Acting) -> str:
+        acting.see(App, guid)
+        process = acting.tx.latest(Process, app_guid=guid, type=type_)
+        if process is None:
+            raise missing("Process")
+        return process.guid
+
+    return await api.read(look)
+
+
+async def _restart_instance(api: Api, guid: str, index: int) -> Response:
+    cc = api.cc
+    found = [i for i in cc.actual.of(guid) if i.index == index]
+
+    def work(acting: Acting) -> None:
+        process = acting.change(Process, guid, rule=SUPPORTED)
         if not found:
             raise missing("Instance")
-        changed = cc.actual.changed
-        cc.kit.publish(Stop(droplet=process.guid, instances=[i.guid for i in found]))
-        with trio.move_on_after(cc.config.hold):
-            while any(i.guid in cc.actual.live for i in found):
-                await changed.wait()
-                changed = cc.actual.changed
-        runner.converge(process.guid)
-        return Response("", status=204)
+        app = acting.tx.need(App, process.app_guid)
+        acting.audit(
+            "audit.app.process.terminate_instance",
+            app,
+            {"process_guid": guid, "process_type": process.type, "process_index": index},
+        )
+
+    await api.write(work)
+    changed = cc.actual.changed
+    cc.kit.publish(Stop(droplet=guid, instances=[i.guid for i in found]))
+    with trio.move_on_after(cc.config.hold):
+        while any(i.guid in cc.actual.live for i in found):
+            await changed.wait()
+            changed = cc.actual.changed
+    api.runner.converge(guid)
+    return Response("", status=204)
 
 
-async def _scale(api: Api, process: Process) -> Response:
-    api.writer()
-    wanted = await api.body(Scale)
+async def _scale(api: Api, guid: str, wanted: Scale) -> Response:
     for name, low in (("instances", 0), ("memory_in_mb", 1), ("disk_in_mb", 1)):
         value = getattr(wanted, name)
-        if value is not None and value < low:
+        if value is not None and not low <= value <= MOST:
             label = name.replace("_", " ").capitalize()
             raise unprocessable(f"{label} must be greater than {'or equal to ' * (low == 0)}0")
 
-    def work(tx: Tx) -> None:
-        record = tx.need(Process, process.guid)
-        deploying = tx.first(Deployment, app_guid=record.app_guid, status_value="ACTIVE")
+    def work(acting: Acting) -> Process:
+        record = acting.change(Process, guid, rule=SUPPORTED)
+        deploying = acting.tx.first(Deployment, app_guid=record.app_guid, status_value="ACTIVE")
         if record.type == "web" and deploying:
             raise deployment_in_progress("scale")
         values = {
@@ -186,12 +202,29 @@ async def _scale(api: Api, process: Process) -> Response:
             "disk_in_mb": wanted.disk_in_mb,
             "log_rate": wanted.log_rate_limit_in_bytes_per_second,
         }
-        tx.change(record, **{k: v for k, v in values.items() if v is not None})
+        app = acting.tx.need(App, record.app_guid)
+        acting.audit(
+            "audit.app.process.scale",
+            app,
+            {"process_guid": guid, "process_type": record.type, "request": plain(wanted)},
+        )
+        return acting.tx.change(record, **{k: v for k, v in values.items() if v is not None})
 
-    await api.cc.store.write(work)
+    process = await api.write(work)
     api.cc.log(process.app_guid, f"Updated app with guid {process.app_guid}")
-    api.runner.converge(process.guid)
-    return await api.show(ONE, process.guid, 202)
+    api.runner.converge(guid)
+    return await api.show(ONE, guid, 202)
+
+
+def _change(acting: Acting, guid: str, wanted: ChangedProcess) -> None:
+    process = acting.change(Process, guid)
+    values = _values(wanted) | relabelled(process, wanted)
+    acting.tx.change(process, **values)
+    acting.audit(
+        "audit.app.process.update",
+        acting.tx.need(App, process.app_guid),
+        {"process_guid": guid, "process_type": process.type},
+    )
 
 
 def _values(wanted: ChangedProcess) -> dict[str, Any]:
@@ -224,11 +257,11 @@ async def _stats(api: Api, guid: str) -> list[dict[str, Any]]:
     cc = api.cc
 
     async def look() -> tuple[Process, bool, list[Instance]]:
-        def work(tx: Tx) -> tuple[Process, bool]:
-            process = tx.need(Process, guid)
-            return process, desired(tx, process).instances > 0
+        def work(acting: Acting) -> tuple[Process, bool]:
+            process = acting.see(Process, guid)
+            return process, desired(acting.tx, process).instances > 0
 
-        process, runs = await cc.store.read(work)
+        process, runs = await api.read(work)
         return process, runs, cc.actual.seen(guid, process.instances)
 
     def settled(seen: tuple[Process, bool, list[Instance]]) -> bool:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any, Protocol
+
 import msgspec
+
+from fake_controller.errors import unprocessable
+from fake_controller.model import Record
 
 
 class Guid(msgspec.Struct):
@@ -31,11 +37,79 @@ class OfApp(msgspec.Struct):
 class Metadata(msgspec.Struct):
     """Labels and annotations; a null removes one."""
 
-    labels: dict[str, str | None] = {}
-    annotations: dict[str, str | None] = {}
+    labels: dict[str, str | None] | None = None
+    annotations: dict[str, str | None] | None = None
 
 
-def merged(have: dict[str, str], given: dict[str, str | None]) -> dict[str, str]:
+class Labels(msgspec.Struct):
+    """A change of nothing but labels and annotations, which every resource takes."""
+
+    metadata: Metadata | None = None
+
+
+class Labelled(Protocol):
+    """Any body with ``metadata``."""
+
+    metadata: Metadata | None
+
+
+def new_labels(wanted: Labelled) -> dict[str, Any]:
+    """The fields of a new record that ``metadata`` gives; checked."""
+    given = wanted.metadata or Metadata()
+    return {
+        "labels": merged({}, check_labels(given.labels)),
+        "annotations": merged({}, given.annotations),
+    }
+
+
+def relabelled(record: Record, wanted: Labelled) -> dict[str, Any]:
+    """The fields of *record* that ``metadata`` changes; checked."""
+    if wanted.metadata is None:
+        return {}
+    return {
+        "labels": merged(record.labels, check_labels(wanted.metadata.labels)),
+        "annotations": merged(record.annotations, wanted.metadata.annotations),
+    }
+
+
+_PART = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_PREFIX = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+)
+
+
+def check_labels(labels: dict[str, str | None] | None) -> dict[str, str | None]:
+    """*labels*, whose keys and values must be such that selectors can name them.
+
+    Raises:
+      CloudError: 422 with the key or value and its rule.
+    """
+    for key, value in (labels or {}).items():
+        prefix, slash, name = key.rpartition("/")
+        if slash and not _PREFIX.fullmatch(prefix):
+            raise unprocessable(
+                f"Metadata label key error: prefix '{prefix}' must be in valid dns format"
+            )
+        if not _PART.fullmatch(name):
+            raise unprocessable(
+                f"Metadata label key error: '{name}' must be at most 63 characters of letters, "
+                "digits, '-', '_' and '.', with a letter or digit at both ends"
+            )
+        if value and not _PART.fullmatch(value):
+            raise unprocessable(
+                f"Metadata label value error: '{value}' must be at most 63 characters of letters, "
+                "digits, '-', '_' and '.', with a letter or digit at both ends"
+            )
+    return labels or {}
+
+
+def merged(have: dict[str, str], given: dict[str, str | None] | None) -> dict[str, str]:
     """*have* with *given* over it; None removes."""
-    both = have | given
+    both = have | (given or {})
     return {name: value for name, value in both.items() if value is not None}
+
+
+def plain(wanted: msgspec.Struct) -> dict[str, Any]:
+    """What a client asked for, without what it left out: for audit events."""
+    asked: dict[str, Any] = msgspec.to_builtins(wanted)
+    return {name: value for name, value in asked.items() if value is not None}

@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from quart import Response, request
+from quart import Response
 
-from fake_controller import present
+from fake_controller import deleting, present
+from fake_controller.access import SUPPORTERS, changed_in_space
+from fake_controller.acting import Acting
 from fake_controller.errors import unprocessable
-from fake_controller.http.api import Api, Listing
-from fake_controller.http.relations import ToOne
+from fake_controller.http.api import Api
+from fake_controller.http.domains import DOMAINS
+from fake_controller.http.listing import Listing
+from fake_controller.http.organizations import ORGANIZATIONS
+from fake_controller.http.relations import Metadata, ToOne, merged, new_labels, plain, relabelled
+from fake_controller.http.spaces import SPACES
 from fake_controller.model import App, Destination, Domain, Route, Space
 from fake_controller.store import Tx
 
@@ -36,7 +42,11 @@ ROUTES = Listing(
         "paths": "path",
         "domain_guids": "domain_guid",
         "space_guids": "space_guid",
+        "organization_guids": "space.organization_guid",
+        "app_guids": "destinations[route_guid].app_guid",
+        "ports": "port",
     },
+    includes={"domain": DOMAINS, "space": SPACES, "space.organization": ORGANIZATIONS},
     gather=_gather,
     present=lambda record, base, gathered: present.route(
         record, base, gathered[0], gathered[1].get(record.guid, [])
@@ -55,6 +65,12 @@ class NewRoute(msgspec.Struct):
     path: str | None = None
     port: int | None = None
     options: dict[str, str] | None = None
+    metadata: Metadata | None = None
+
+
+class ChangedRoute(msgspec.Struct):
+    options: dict[str, str | None] | None = None
+    metadata: Metadata | None = None
 
 
 class DestinationProcess(msgspec.Struct):
@@ -81,98 +97,95 @@ def routes(api: Api) -> None:
     """``/v3/routes``."""
     cc, runner = api.cc, api.runner
 
-    @api.get("/v3/routes")
-    async def list_routes() -> Response:
-        if apps := request.args.get("app_guids"):
-            found = await cc.store.find(Destination, app_guid=apps.split(","))
-            guids = sorted({one.route_guid for one in found})
-            return await api.listed(ROUTES, ignore=("app_guids", "organization_guids"), guid=guids)
-        return await api.listed(ROUTES, ignore=("organization_guids", "ports"))
+    api.lists("/v3/routes", ROUTES)
+    api.shows("/v3/routes/<guid>", ROUTES)
+    api.lists("/v3/apps/<guid>/routes", ROUTES, below=App, by="destinations[route_guid].app_guid")
 
-    @api.get("/v3/apps/<guid>/routes")
-    async def app_routes(guid: str) -> Response:
-        await cc.store.get(App, guid)
-        found = await cc.store.find(Destination, app_guid=guid)
-        return await api.listed(ROUTES, guid=sorted({one.route_guid for one in found}))
-
-    @api.get("/v3/routes/<guid>")
-    async def route(guid: str) -> Response:
-        return await api.show(ROUTES, guid)
-
-    @api.post("/v3/routes")
-    async def create() -> Response:
-        api.writer()
-        wanted = await api.body(NewRoute)
-        created = await cc.store.write(lambda tx: _create(tx, wanted))
+    @api.post("/v3/routes", body=NewRoute)
+    async def create(wanted: NewRoute) -> Response:
+        created = await api.write(lambda acting: _create(acting, wanted))
         return await api.show(ROUTES, created.guid, 201)
+
+    @api.patch("/v3/routes/<guid>", body=ChangedRoute)
+    async def change(guid: str, wanted: ChangedRoute) -> Response:
+        def work(acting: Acting) -> None:
+            route = acting.change(Route, guid)
+            options = merged(route.options, wanted.options)
+            acting.tx.change(route, options=options, **relabelled(route, wanted))
+            acting.audit("audit.route.update", route, {"request": plain(wanted)})
+
+        await api.write(work)
+        return await api.show(ROUTES, guid)
 
     @api.delete("/v3/routes/<guid>")
     async def delete(guid: str) -> Response:
-        api.writer()
-        await cc.store.get(Route, guid)
+        def work(acting: Acting) -> None:
+            acting.audit("audit.route.delete-request", acting.change(Route, guid))
 
-        async def work() -> None:
-            def forget(tx: Tx) -> set[str]:
-                destinations = tx.find(Destination, route_guid=guid)
-                for one in destinations:
-                    tx.delete(one)
-                tx.delete(tx.need(Route, guid))
-                return {one.app_guid for one in destinations}
-
-            for app in await cc.store.write(forget):
-                await runner.update_routes(app)
-
-        return api.accepted(await cc.start_job("route.delete", work))
+        await api.write(work)
+        return api.accepted(
+            await cc.start_job("route.delete", lambda: deleting.delete_route(cc, runner, guid))
+        )
 
     @api.get("/v3/routes/<guid>/destinations")
     async def destinations(guid: str) -> Response:
-        api.identity()
-        await cc.store.get(Route, guid)
         return await _destinations(api, guid)
 
-    @api.post("/v3/routes/<guid>/destinations")
-    async def add(guid: str) -> Response:
-        api.writer()
-        wanted = await api.body(NewDestinations)
-
-        def work(tx: Tx) -> None:
-            tx.need(Route, guid)
+    @api.post("/v3/routes/<guid>/destinations", body=NewDestinations)
+    async def add(guid: str, wanted: NewDestinations) -> Response:
+        def work(acting: Acting) -> None:
+            route = acting.change(Route, guid)
             for one in wanted.destinations:
-                _add(tx, guid, one)
+                _add(acting, route, one)
 
-        await cc.store.write(work)
+        await api.write(work)
         for one in wanted.destinations:
             await runner.update_routes(one.app.guid)
         return await _destinations(api, guid)
 
     @api.delete("/v3/routes/<guid>/destinations/<destination>")
     async def remove(guid: str, destination: str) -> Response:
-        api.writer()
-
-        def work(tx: Tx) -> str:
-            one = tx.get(Destination, destination)
+        def work(acting: Acting) -> str:
+            route = acting.change(Route, guid)
+            one = acting.tx.get(Destination, destination)
             if one is None or one.route_guid != guid:
                 raise unprocessable("Unable to unmap route from destination. Ensure the route "
                                     "has a destination with this guid.")  # fmt: skip
-            tx.delete(one)
+            acting.tx.delete(one)
+            if app := acting.tx.get(App, one.app_guid):
+                acting.audit("audit.app.unmap-route", app, {"route_guid": route.guid})
             return one.app_guid
 
-        await runner.update_routes(await cc.store.write(work))
+        await runner.update_routes(await api.write(work))
         return Response("", status=204)
 
 
-def _create(tx: Tx, wanted: NewRoute) -> Route:
-    space = tx.get(Space, wanted.relationships.space.guid)
-    domain = tx.get(Domain, wanted.relationships.domain.guid)
-    if space is None:
-        raise unprocessable(
-            "Invalid space. Ensure that the space exists and you have access to it."
-        )
-    if domain is None:
-        raise unprocessable(
-            "Invalid domain. Ensure that the domain exists and you have access to it."
-        )
+def _create(acting: Acting, wanted: NewRoute) -> Route:
+    tx, related = acting.tx, wanted.relationships
+    space = acting.into(Space, related.space.guid, rule=changed_in_space("guid", SUPPORTERS))
+    domain = acting.named(Domain, related.domain.guid)
     host, path = (wanted.host or "").lower(), wanted.path or ""
+    check_name(host, path, domain)
+    if tx.first(Route, host=host, domain_guid=domain.guid, path=path):
+        also = f" and path '{path}'" if path else ""
+        raise unprocessable(
+            f"Route already exists with host '{host}'{also} for domain '{domain.name}'."
+        )
+    route = tx.new(
+        Route,
+        space_guid=space.guid,
+        domain_guid=domain.guid,
+        host=host,
+        path=path,
+        options=wanted.options or {},
+        **new_labels(wanted),
+    )
+    acting.audit("audit.route.create", route, {"request": plain(wanted)})
+    return route
+
+
+def check_name(host: str, path: str, domain: Domain) -> None:
+    """What a route may be called."""
     if not host and domain.organization_guid is None:
         raise unprocessable("Missing host. Routes in shared domains must have a host defined.")
     if not HOST.match(host):
@@ -181,41 +194,34 @@ def _create(tx: Tx, wanted: NewRoute) -> Route:
         )
     if not PATH.match(path):
         raise unprocessable("Path must begin with / and be at most 128 characters long")
-    if tx.first(Route, host=host, domain_guid=domain.guid, path=path):
-        also = f" and path '{path}'" if path else ""
-        raise unprocessable(
-            f"Route already exists with host '{host}'{also} for domain '{domain.name}'."
-        )
-    return tx.new(
-        Route,
-        space_guid=space.guid,
-        domain_guid=domain.guid,
-        host=host,
-        path=path,
-        options=wanted.options or {},
-    )
 
 
-def _add(tx: Tx, route: str, wanted: NewDestination) -> None:
-    if tx.get(App, wanted.app.guid) is None:
+def _add(acting: Acting, route: Route, wanted: NewDestination) -> None:
+    tx, app = acting.tx, acting.sees(App, wanted.app.guid)
+    if app is None or app.space_guid != route.space_guid:
         raise unprocessable(
             f'App(s) with guid(s) "{wanted.app.guid}" do not exist or you do not have access.'
         )
     type_ = wanted.app.process.type if wanted.app.process else "web"
-    if not tx.first(Destination, route_guid=route, app_guid=wanted.app.guid, process_type=type_):
+    if not tx.first(Destination, route_guid=route.guid, app_guid=app.guid, process_type=type_):
         tx.new(
             Destination,
-            route_guid=route,
-            app_guid=wanted.app.guid,
+            route_guid=route.guid,
+            app_guid=app.guid,
             process_type=type_,
             port=wanted.port,
             weight=wanted.weight,
             protocol=wanted.protocol or "http1",
         )
+        acting.audit("audit.app.map-route", app, {"route_guid": route.guid, "process_type": type_})
 
 
 async def _destinations(api: Api, guid: str) -> Response:
-    found = await api.cc.store.find(Destination, route_guid=guid)
+    def look(acting: Acting) -> list[Destination]:
+        acting.see(Route, guid)
+        return acting.tx.find(Destination, route_guid=guid)
+
+    found = await api.read(look)
     own = f"{api.base}/v3/routes/{guid}"
     links = {"self": {"href": f"{own}/destinations"}, "route": {"href": own}}
     return api.json({"destinations": [present.destination(one) for one in found], "links": links})

@@ -17,24 +17,32 @@ from fake_controller.http import (
     apps,
     builds,
     bulk,
+    deployments,
+    domains,
     droplets,
+    environment,
     info,
+    jobs,
     log_cache,
+    organizations,
     package_bytes,
     packages,
     processes,
     root,
     routes,
+    spaces,
     staging,
-    tenants,
     uaa,
+    users,
 )
 from fake_controller.http.api import Api
 from fake_controller.running import Runner
 
+#: One module for each resource; what they serve is told in COVERAGE.md.
 RESOURCES = (
-    root, info, uaa, tenants, apps, processes, packages, package_bytes, droplets, builds, routes,
-    log_cache, staging, bulk, appliance,
+    root, info, uaa, organizations, spaces, users, domains, apps, environment, processes,
+    packages, package_bytes, droplets, builds, deployments, jobs, routes, log_cache, staging,
+    bulk, appliance,
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from fake_controller.tokens import password_matches
 def routes(api: Api) -> None:
     """``/login`` and ``/oauth/token``."""
 
-    @api.get("/login")
+    @api.get("/login", public=True)
     async def login() -> Response:
         return api.json(
             {
@@ -29,7 +29,7 @@ def routes(api: Api) -> None:
             }
         )
 
-    @api.post("/oauth/token")
+    @api.post("/oauth/token", public=True)
     async def token() -> Response:
         form = (await request.form).to_dict()
         form = {**request.args.to_dict(), **form}

@@ -1,0 +1,109 @@
+"""A unit of work on somebody's behalf: what they may not see is not there for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fake_controller.access import Access, Rule
+from fake_controller.conditions import among, is_
+from fake_controller.errors import missing, not_authorized, unprocessable
+from fake_controller.events import Actor, record_event
+from fake_controller.model import Record, Role, Space
+from fake_controller.policy import POLICIES
+from fake_controller.store import Tx
+from fake_controller.tokens import Identity
+
+R = TypeVar("R", bound=Record)
+
+
+def access_of(tx: Tx, identity: Identity) -> Access:
+    """What *identity* has now; changes of roles count at once, whatever the token's age."""
+    organizations: dict[str, set[str]] = {}
+    spaces: dict[str, set[str]] = {}
+    # Administrators need no roles, and clients such as the registry have none.
+    roles = [] if identity.admin else tx.find(Role, user_guid=identity.guid)
+    for role in roles:
+        if role.space_guid:
+            spaces.setdefault(role.type, set()).add(role.space_guid)
+        elif role.organization_guid:
+            organizations.setdefault(role.type, set()).add(role.organization_guid)
+    if managed := organizations.get("organization_manager"):
+        spaces["organization_manager"] = {
+            space.guid for space in tx.find(Space, among("organization_guid", managed))
+        }
+    return Access(
+        identity=identity,
+        organizations={type_: frozenset(guids) for type_, guids in organizations.items()},
+        spaces={type_: frozenset(guids) for type_, guids in spaces.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """One transaction, and who it is for."""
+
+    tx: Tx
+    access: Access
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is for."""
+        return self.access.identity
+
+    def sees(self, kind: type[R], guid: str | None) -> R | None:
+        """The record, or None when there is none that they may see."""
+        return self._where(kind, guid, POLICIES[kind].seen)
+
+    def see(self, kind: type[R], guid: str | None) -> R:
+        """The record; raises "App not found" and the like."""
+        record = self.sees(kind, guid)
+        if record is None:
+            raise missing(kind.__name__)
+        return record
+
+    def change(self, kind: type[R], guid: str | None, *, rule: Rule | None = None) -> R:
+        """The record, which they may change: by its policy, or by *rule* where given.
+
+        Raises:
+          CloudError: 404 when they do not even see it, 403 when they only see it.
+        """
+        record = self.see(kind, guid)
+        if self._where(kind, guid, rule or POLICIES[kind].changed) is None:
+            raise not_authorized()
+        return record
+
+    def into(self, kind: type[R], guid: str | None, *, rule: Rule) -> R:
+        """The record, named in a body, in which they may make something new.
+
+        Raises:
+          CloudError: 422 "Invalid space. Ensure that …" or 403.
+        """
+        record = self.named(kind, guid)
+        if self._where(kind, guid, rule) is None:
+            raise not_authorized()
+        return record
+
+    def named(self, kind: type[R], guid: str | None) -> R:
+        """The record that a body refers to; raises 422 "Invalid space. Ensure that …"."""
+        record = self.sees(kind, guid)
+        if record is None:
+            noun = kind.__name__.lower()
+            raise unprocessable(
+                f"Invalid {noun}. Ensure that the {noun} exists and you have access to it."
+            )
+        return record
+
+    def must_be_admin(self) -> None:
+        """Raises 403 for everybody else."""
+        if not self.identity.admin:
+            raise not_authorized()
+
+    def audit(self, type_: str, target: Record, data: Mapping[str, Any] | None = None) -> None:
+        """Note that they did *type_* (``audit.app.create``) to *target*."""
+        actor = Actor(guid=self.identity.guid, name=self.identity.name, type=self.identity.type)
+        record_event(self.tx, type_, actor, target, data or {})
+
+    def _where(self, kind: type[R], guid: str | None, rule: Rule) -> R | None:
+        return self.tx.first(kind, is_("guid", guid or ""), rule(self.access))

@@ -1,0 +1,57 @@
+"""Audit events: each is written in the transaction of what it tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fake_controller.conditions import reference_of
+from fake_controller.model import App, AuditEvent, Record, Space
+from fake_controller.store import Tx
+
+KEPT = 20_000  # events; older ones are forgotten
+PRUNED = 500  # at a time, so that pruning is rare
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Actor:
+    """Who did it: a user, a client, or a process by itself."""
+
+    guid: str
+    name: str
+    type: str = "user"
+
+
+def record_event(
+    tx: Tx, type_: str, actor: Actor, target: Record, data: Mapping[str, Any]
+) -> AuditEvent:
+    """Store that *actor* did *type_* to *target*."""
+    space = _space(tx, target)
+    organization = space.organization_guid if space else getattr(target, "organization_guid", None)
+    if tx.count(AuditEvent) >= KEPT + PRUNED:
+        for old in tx.find(AuditEvent, limit=PRUNED):
+            tx.delete(old)
+    return tx.new(
+        AuditEvent,
+        type=type_,
+        actor={"guid": actor.guid, "type": actor.type, "name": actor.name},
+        target={
+            "guid": target.guid,
+            "type": reference_of(target.table),
+            "name": str(getattr(target, "name", "")),
+        },
+        target_guid=target.guid,
+        data=dict(data),
+        space_guid=space.guid if space else None,
+        organization_guid=organization,
+    )
+
+
+def _space(tx: Tx, record: Record) -> Space | None:
+    """The space that *record* is, or is in."""
+    if isinstance(record, Space):
+        return record
+    if app := tx.get(App, getattr(record, "app_guid", None)):
+        record = app
+    return tx.get(Space, getattr(record, "space_guid", None))

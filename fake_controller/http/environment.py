@@ -1,0 +1,85 @@
+"""What an app finds in its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from quart import Response
+
+from fake_controller.access import SECRET_READERS, changed_in_space
+from fake_controller.acting import Acting
+from fake_controller.errors import unprocessable
+from fake_controller.http.api import Api
+from fake_controller.http.relations import merged
+from fake_controller.model import App, Process
+from fake_controller.running import desired, vcap_application
+
+RESERVED = ("VCAP_", "VMC_")
+READABLE = changed_in_space("space_guid", SECRET_READERS)
+
+
+class Variables(msgspec.Struct):
+    var: dict[str, str | None]
+
+
+def routes(api: Api) -> None:
+    """``/v3/apps/:guid/environment_variables`` and ``/env``."""
+    cc = api.cc
+
+    @api.get("/v3/apps/<guid>/environment_variables")
+    async def variables(guid: str) -> Response:
+        app = await api.read(lambda acting: acting.change(App, guid, rule=READABLE))
+        return api.json(_shown(api, app))
+
+    @api.patch("/v3/apps/<guid>/environment_variables", body=Variables)
+    async def set_variables(guid: str, wanted: Variables) -> Response:
+        check_variables(wanted.var)
+
+        def work(acting: Acting) -> App:
+            app = acting.change(App, guid)
+            acting.audit(
+                "audit.app.update",
+                app,
+                {"request": {"environment_variables": "[PRIVATE DATA HIDDEN]"}},
+            )
+            return acting.tx.change(app, environment=merged(app.environment, wanted.var))
+
+        app = await api.write(work)
+        cc.log(guid, f"Updated app with guid {guid}")
+        return api.json(_shown(api, app))
+
+    @api.get("/v3/apps/<guid>/env")
+    async def env(guid: str) -> Response:
+        def look(acting: Acting) -> tuple[App, dict[str, Any]]:
+            app = acting.change(App, guid, rule=READABLE)
+            acting.audit("audit.app.environment.show", app)
+            web = acting.tx.first(Process, app_guid=guid, type="web")
+            return app, vcap_application(desired(acting.tx, web), cc) if web else {}
+
+        app, application = await api.write(look)
+        return api.json(
+            {
+                "staging_env_json": {},
+                "running_env_json": {},
+                "environment_variables": app.environment,
+                "system_env_json": {"VCAP_SERVICES": {}},
+                "application_env_json": {"VCAP_APPLICATION": application},
+            }
+        )
+
+
+def check_variables(names: Iterable[str]) -> None:
+    """The platform's own names cannot be set."""
+    for name in names:
+        if name.startswith(RESERVED):
+            raise unprocessable(f"Environment variables cannot start with {name.split('_', 1)[0]}_")
+        if name == "PORT":
+            raise unprocessable("Environment variables cannot set PORT")
+
+
+def _shown(api: Api, app: App) -> dict[str, Any]:
+    own = f"{api.base}/v3/apps/{app.guid}"
+    links = {"self": {"href": f"{own}/environment_variables"}, "app": {"href": own}}
+    return {"var": app.environment, "links": links}

@@ -1,0 +1,55 @@
+"""The controller's records. Each is stored as one JSON document under its guid.
+
+A field that ends in ``_guid`` leads to another record: ``app_guid`` to an `App`.
+"""
+
+from __future__ import annotations
+
+from fake_controller.model.apps import App, Process
+from fake_controller.model.deployments import Deployment
+from fake_controller.model.events import AuditEvent
+from fake_controller.model.installation import Job, Setting
+from fake_controller.model.record import Record
+from fake_controller.model.routes import Destination, Domain, Route
+from fake_controller.model.staging import Build, Droplet, Package
+from fake_controller.model.tenants import Organization, Role, Space, User
+
+__all__ = [
+    "RECORDS",
+    "App",
+    "AuditEvent",
+    "Build",
+    "Deployment",
+    "Destination",
+    "Domain",
+    "Droplet",
+    "Job",
+    "Organization",
+    "Package",
+    "Process",
+    "Record",
+    "Role",
+    "Route",
+    "Setting",
+    "Space",
+    "User",
+]
+
+RECORDS: tuple[type[Record], ...] = (
+    Organization,
+    Space,
+    User,
+    Role,
+    Domain,
+    Route,
+    Destination,
+    App,
+    Process,
+    Package,
+    Build,
+    Droplet,
+    Deployment,
+    AuditEvent,
+    Job,
+    Setting,
+)

@@ -1,0 +1,55 @@
+"""An app, and how many of what it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from fake_controller.model.record import Record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class App(Record):
+    """An app: what is desired. `Process` says how many of what."""
+
+    table: ClassVar[str] = "apps"
+    indexed: ClassVar[tuple[str, ...]] = ("name", "space_guid", "state")
+
+    name: str
+    space_guid: str
+    state: str = "STOPPED"  # or STARTED
+    lifecycle: str = "buildpack"
+    buildpacks: tuple[str, ...] = ()
+    stack: str = "appliance"
+    environment: dict[str, str] = field(default_factory=dict)
+    droplet_guid: str | None = None  # the current one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Process(Record):
+    """One process type of an app. The first web process has the app's own guid.
+
+    On the bus its guid is the ``droplet`` of every message.
+    """
+
+    table: ClassVar[str] = "processes"
+    indexed: ClassVar[tuple[str, ...]] = ("app_guid", "type")
+
+    app_guid: str
+    type: str
+    command: str | None = None  # None: the droplet's own
+    instances: int = 1
+    memory_in_mb: int
+    disk_in_mb: int
+    log_rate: int = -1  # bytes per second; -1 for no limit
+    health_check_type: str = "port"
+    health_check_timeout: int | None = None  # seconds to become healthy
+    health_check_invocation_timeout: int | None = None  # seconds
+    health_check_interval: int | None = None  # seconds
+    health_check_endpoint: str | None = None
+    readiness_type: str = "process"
+    readiness_endpoint: str | None = None
+    readiness_invocation_timeout: int | None = None
+    readiness_interval: int | None = None
+    droplet_guid: str | None = None  # while deploying: this one instead of the app's
+    run_count: int = 0  # starts of this process; a part of the wire's version

@@ -1,0 +1,24 @@
+"""What happened, for those who ask later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from fake_controller.model.record import Record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditEvent(Record):
+    """Who did what to what; also what happened by itself, such as a crash."""
+
+    table: ClassVar[str] = "audit_events"
+    indexed: ClassVar[tuple[str, ...]] = ("type", "target_guid", "space_guid", "organization_guid")
+
+    type: str  # audit.app.create, app.crash, …
+    actor: dict[str, str]  # guid, type, name
+    target: dict[str, str]  # guid, type, name
+    target_guid: str
+    data: dict[str, Any] = field(default_factory=dict)
+    space_guid: str | None = None
+    organization_guid: str | None = None

@@ -1,0 +1,29 @@
+"""What belongs to the installation: jobs and kept values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fake_controller.model.record import Record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job(Record):
+    """Something that clients poll until it is COMPLETE or FAILED."""
+
+    table: ClassVar[str] = "jobs"
+
+    operation: str
+    state: str = "PROCESSING"  # COMPLETE FAILED
+    errors: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting(Record):
+    """A value that belongs to the installation, such as the key that signs tokens."""
+
+    table: ClassVar[str] = "settings"
+
+    value: str

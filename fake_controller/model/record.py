@@ -1,0 +1,20 @@
+"""What every record of the controller has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What every resource has."""
+
+    table: ClassVar[str]
+    indexed: ClassVar[tuple[str, ...]] = ()  # fields that lists are filtered by
+
+    guid: str
+    created_at: float  # seconds since 1970
+    updated_at: float
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,50 @@
+"""The names that the router answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from fake_controller.model.record import Record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Domain(Record):
+    """The part of a route's name after its host."""
+
+    table: ClassVar[str] = "domains"
+    indexed: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: str
+    internal: bool = False
+    organization_guid: str | None = None  # None: shared
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Route(Record):
+    """A name that the router answers."""
+
+    table: ClassVar[str] = "routes"
+    indexed: ClassVar[tuple[str, ...]] = ("host", "domain_guid", "space_guid", "path")
+
+    space_guid: str
+    domain_guid: str
+    host: str = ""
+    path: str = ""
+    port: int | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Destination(Record):
+    """A route leads to a process type of an app."""
+
+    table: ClassVar[str] = "destinations"
+    indexed: ClassVar[tuple[str, ...]] = ("route_guid", "app_guid")
+
+    route_guid: str
+    app_guid: str
+    process_type: str = "web"
+    port: int | None = None
+    weight: int | None = None
+    protocol: str = "http1"

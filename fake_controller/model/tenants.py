@@ -1,0 +1,56 @@
+"""Who may do what where: organizations, spaces, users and their roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fake_controller.model.record import Record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Organization(Record):
+    """A tenant."""
+
+    table: ClassVar[str] = "organizations"
+    indexed: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: str
+    suspended: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Space(Record):
+    """Where the apps of an organization live."""
+
+    table: ClassVar[str] = "spaces"
+    indexed: ClassVar[tuple[str, ...]] = ("name", "organization_guid")
+
+    name: str
+    organization_guid: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class User(Record):
+    """Somebody who may log in."""
+
+    table: ClassVar[str] = "users"
+    indexed: ClassVar[tuple[str, ...]] = ("username",)
+
+    username: str
+    origin: str = "uaa"
+    password: str = ""  # salted scrypt digest, see tokens.py; "" cannot log in
+    admin: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Role(Record):
+    """What a user may do in one organization or in one space."""
+
+    table: ClassVar[str] = "roles"
+    indexed: ClassVar[tuple[str, ...]] = ("user_guid", "organization_guid", "space_guid", "type")
+
+    type: str  # organization_user, space_developer, …
+    user_guid: str
+    organization_guid: str | None = None
+    space_guid: str | None = None

@@ -1,0 +1,78 @@
+"""Who sees and who changes each kind of record: one table."""
+
+from __future__ import annotations
+
+from fake_controller.access import (
+    SPACE_MANAGERS,
+    SUPPORTERS,
+    Policy,
+    admins,
+    changed_in_organization,
+    changed_in_space,
+    either,
+    everyone,
+    seen_in_organization,
+    seen_in_space,
+)
+from fake_controller.conditions import ALL, NONE, is_
+from fake_controller.model import (
+    App,
+    AuditEvent,
+    Build,
+    Deployment,
+    Domain,
+    Droplet,
+    Job,
+    Organization,
+    Package,
+    Process,
+    Record,
+    Role,
+    Route,
+    Space,
+    User,
+)
+
+OF_APP = Policy(seen_in_space("app.space_guid"), changed_in_space("app.space_guid"))
+OF_SPACE = Policy(seen_in_space("space_guid"), changed_in_space("space_guid"))
+OF_ALL = Policy(everyone, admins)
+
+POLICIES: dict[type[Record], Policy] = {
+    Organization: Policy(seen_in_organization("guid"), changed_in_organization("guid")),
+    Space: Policy(seen_in_space("guid"), changed_in_space("guid", SPACE_MANAGERS)),
+    Role: Policy(
+        either(
+            lambda access: is_("user_guid", access.identity.guid),
+            seen_in_organization("organization_guid"),
+            seen_in_space("space_guid"),
+        ),
+        either(
+            changed_in_organization("organization_guid"),
+            changed_in_space("space_guid", SPACE_MANAGERS),
+        ),
+    ),
+    User: Policy(
+        either(
+            lambda access: is_("guid", access.identity.guid),
+            seen_in_organization("roles[user_guid].organization_guid"),
+        ),
+        admins,
+    ),
+    Domain: Policy(
+        either(lambda _: is_("organization_guid", None), seen_in_organization("organization_guid")),
+        changed_in_organization("organization_guid"),
+    ),
+    Route: Policy(seen_in_space("space_guid"), changed_in_space("space_guid", SUPPORTERS)),
+    App: OF_SPACE,
+    Process: OF_APP,
+    Package: OF_APP,
+    Build: OF_APP,
+    Droplet: OF_APP,
+    Deployment: OF_APP,
+    AuditEvent: Policy(
+        either(seen_in_space("space_guid"), changed_in_organization("organization_guid")),
+        lambda _: NONE,
+    ),
+    # Whoever knows a job's guid has begun it.
+    Job: Policy(lambda _: ALL, lambda _: NONE),
+}

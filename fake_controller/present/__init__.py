@@ -1,0 +1,33 @@
+"""Records as the V3 API shows them. Pure: *base* is the URL that links begin with."""
+
+from __future__ import annotations
+
+from fake_controller.present.apps import app, current_droplet
+from fake_controller.present.deployments import deployment
+from fake_controller.present.jobs import job
+from fake_controller.present.processes import instance_stats, process
+from fake_controller.present.routes import destination, domain, route
+from fake_controller.present.shape import HIDDEN, timestamp, to_one
+from fake_controller.present.staging import build, droplet, package
+from fake_controller.present.tenants import organization, space, user
+
+__all__ = [
+    "HIDDEN",
+    "app",
+    "build",
+    "current_droplet",
+    "deployment",
+    "destination",
+    "domain",
+    "droplet",
+    "instance_stats",
+    "job",
+    "organization",
+    "package",
+    "process",
+    "route",
+    "space",
+    "timestamp",
+    "to_one",
+    "user",
+]

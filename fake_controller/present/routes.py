@@ -1,0 +1,60 @@
+"""Domains, routes and where they lead. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fake_controller.model import Destination, Domain, Route
+from fake_controller.present.shape import Json, common, to_one
+
+
+def domain(record: Domain, base: str) -> Json:
+    """A domain; shared when it belongs to no organization."""
+    return common(record, base, "domains") | {
+        "name": record.name,
+        "internal": record.internal,
+        "router_group": None,
+        "supported_protocols": ["http"],
+        "relationships": {
+            "organization": to_one(record.organization_guid),
+            "shared_organizations": {"data": []},
+        },
+    }
+
+
+def destination(record: Destination) -> Json:
+    """Where a route leads."""
+    return {
+        "guid": record.guid,
+        "app": {"guid": record.app_guid, "process": {"type": record.process_type}},
+        "weight": record.weight,
+        "port": record.port,
+        "protocol": record.protocol,
+    }
+
+
+def route(
+    record: Route, base: str, domains: Mapping[str, str], destinations: Sequence[Destination]
+) -> Json:
+    """A route; *domains* are names by guid, *destinations* those of this route."""
+    shown = common(record, base, "routes")
+    shown["links"] |= {
+        "space": {"href": f"{base}/v3/spaces/{record.space_guid}"},
+        "domain": {"href": f"{base}/v3/domains/{record.domain_guid}"},
+        "destinations": {"href": f"{base}/v3/routes/{record.guid}/destinations"},
+    }
+    name = f"{record.host}.{domains[record.domain_guid]}".removeprefix(".")
+    port = f":{record.port}" if record.port else ""
+    return shown | {
+        "protocol": "http",
+        "host": record.host,
+        "path": record.path,
+        "port": record.port,
+        "url": f"{name}{port}{record.path}",
+        "destinations": [destination(one) for one in destinations],
+        "options": record.options,
+        "relationships": {
+            "space": to_one(record.space_guid),
+            "domain": to_one(record.domain_guid),
+        },
+    }

@@ -1,0 +1,34 @@
+"""The shape that all resources share. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fake_controller.model import Record
+
+Json = dict[str, Any]
+HIDDEN = "[PRIVATE DATA HIDDEN IN LISTS]"
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC, whole seconds, ``Z``: the only form that every client parses."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def to_one(guid: str | None) -> Json:
+    """A relationship to one record."""
+    return {"data": {"guid": guid} if guid else None}
+
+
+def common(record: Record, base: str, path: str, *, metadata: bool = True) -> Json:
+    """Guid, times, the link to itself, and labels and annotations where there are any."""
+    shown: Json = {
+        "guid": record.guid,
+        "created_at": timestamp(record.created_at),
+        "updated_at": timestamp(record.updated_at),
+        "links": {"self": {"href": f"{base}/v3/{path}/{record.guid}"}},
+    }
+    if metadata:
+        shown["metadata"] = {"labels": record.labels, "annotations": record.annotations}
+    return shown
