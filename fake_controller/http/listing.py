@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import calendar
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote, urlencode
 
@@ -176,9 +175,10 @@ def values(text: str) -> list[str]:
 def seconds(text: str) -> int:
     """Seconds since 1970 of ``2026-01-31T12:00:00Z``, the one form that is taken."""
     try:
-        return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+        at = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
         raise bad_query(f"'{text}' is no timestamp of the form YYYY-MM-DDThh:mm:ssZ") from None
+    return int(at.timestamp())
 
 
 def _between(name: str, text: str) -> Condition:
