@@ -213,8 +213,8 @@ class RegistryConfig:
 class LogsConfig:
     """The log store."""
 
-    per_source: int = 2 * MIB  # bytes of text kept for one app; the oldest lines go first
-    total: int = 64 * MIB  # bytes of text kept for all
+    per_source: int = 16 * MIB  # bytes kept for one app, 144 a line beside its text; the oldest go
+    total: int = 64 * MIB  # bytes kept for all
 
     def __post_init__(self) -> None:
         _positive("logs", self, "per_source", "total")

@@ -19,7 +19,7 @@ from appliance.logs.messages import Line, LogLines
 CHUNK = 32 * 1024  # bytes taken at a time: a few milliseconds of work
 FILE_LIMIT = 4 * 1024 * 1024  # bytes of a log file; then its older half goes
 RATE = 2 * 1024 * 1024  # bytes a second that one output may say for long …
-BURST = 4 * 1024 * 1024  # … and at once
+BURST = 16 * 1024 * 1024  # … and at once: no more than the log store keeps of one app
 LINE_COST = 64  # bytes that each line counts besides its text
 BREATH = 0.001  # seconds between two looks at an output whose words are thrown away
 

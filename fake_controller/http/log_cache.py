@@ -12,6 +12,7 @@ from fake_controller.http.api import Api
 from fake_controller.model import App
 
 TIMEOUT = 5.0  # seconds for the log store to answer
+DEFAULT = 100  # envelopes when the client names no limit, or 0
 KINDS = ("ANY", "LOG", "COUNTER", "GAUGE", "TIMER", "EVENT")
 
 
@@ -21,15 +22,14 @@ def routes(api: Api) -> None:
     @api.get("/api/v1/read/<source>")
     async def read(source: str) -> Response:
         await api.read(lambda acting: acting.see(App, source))
-        end = request.args.get("end_time")
         kinds = [kind for kind in request.args.getlist("envelope_types") if kind != "ANY"]
         if unknown := set(kinds) - set(KINDS):
             raise bad_query(f"envelope_types has no {', '.join(sorted(unknown))}")
         question = ReadLogs(
             source=source,
             start_time=_number("start_time", 0),
-            end_time=_number("end_time", 0) if end else None,
-            limit=max(1, min(_number("limit", 100), LIMIT)),
+            end_time=_number("end_time", 0) or None,
+            limit=max(1, min(_number("limit", 0) or DEFAULT, LIMIT)),
             descending=request.args.get("descending") == "true",
             types=kinds,
         )

@@ -95,6 +95,19 @@ async def test_a_burst_is_followed_while_it_goes_on() -> None:
         assert own == [f"{writer}:{n}" for n in range(50)]
 
 
+async def test_a_burst_waits_for_a_slow_reader() -> None:
+    """Clients stay two seconds behind: what two instances say meanwhile is all there then."""
+    lines = [
+        Line(timestamp=NOW, text=f"{number} {'x' * 500}", source_type="APP/PROC/WEB")
+        for number in range(20_000)
+    ]
+    async with log_store() as kit:
+        for begin in range(0, len(lines), 100):
+            send(kit, lines[begin : begin + 100])
+
+        assert await follow(kit, 20_000) == [line.text for line in lines]
+
+
 async def test_an_answer_fits_the_bus() -> None:
     """A thousand long lines do not fit into one message: fewer come, and the rest after them."""
     lines = [
