@@ -7,13 +7,15 @@ sandbox) → the program.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from appliance.kernel.errors import BadRequest
-from appliance.kernel.process.kill import RUN
+from appliance.kernel.process.kill import MARK, RUN
 from appliance.kernel.process.profile import (
     HOME,
     MIB,
@@ -148,6 +150,30 @@ class Bubblewrap:
             words += [tools.python[0], "-I", "-S", SHIM_PLACE, EGRESS_PLACE, str(PROXY_PORT)]
         words += argv
         return Command(argv=words, env={"PATH": "/usr/bin:/bin", RUN: ""}, cwd=None)
+
+    def order(self, profile: Profile, argv: Sequence[str | Path]) -> dict[str, Any]:
+        """What `landlock.launch` is to do in a sandbox of *profile*, once it is in there."""
+        wanted = profile.limits
+        return {
+            "name": profile.name,
+            "mark": MARK,
+            "parent": os.getpid(),
+            "uid": None,  # the namespaces bring it along
+            "limits": {
+                "RLIMIT_DATA": wanted.memory,
+                "RLIMIT_FSIZE": wanted.disk,
+                "RLIMIT_NPROC": wanted.processes,
+                "RLIMIT_NOFILE": min(wanted.files, self.tools.files_most),
+                "RLIMIT_CORE": 0,
+            },
+            "ruleset": b"",
+            "rules": [],
+            "seccomp": self.tools.seccomp or b"",
+            "env": environment(profile, HOME),
+            "tmp": "",  # there is a /tmp
+            "cwd": profile.cwd,
+            "argv": [os.fspath(word) for word in argv],
+        }
 
     def options(self, profile: Profile) -> list[str]:
         """What goes through ``--args``: everything but the generated files."""

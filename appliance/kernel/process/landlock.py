@@ -79,12 +79,23 @@ def abi_version() -> int:
     return max(0, int(libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), GIVE_VERSION)))
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """One step failed; the text names it."""
 
 
-def _launch(order: dict) -> None:  # type: ignore[type-arg]
+def launch(order: dict) -> None:  # type: ignore[type-arg]
     """Do what *order* says, ending as another program."""
+    confine(order)
+    argv = order["argv"]
+    try:
+        os.execvpe(argv[0], argv, order["env"])
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{argv[0]}: {getattr(error, 'strerror', error)}\n")
+        sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
+
+
+def confine(order: dict) -> None:  # type: ignore[type-arg]
+    """Become what *order* says, all but its program: user, limits, rules, filter, folder."""
     import resource
 
     for name, value in order["limits"].items():
@@ -109,12 +120,6 @@ def _launch(order: dict) -> None:  # type: ignore[type-arg]
     except OSError:
         pass  # it exists, or the program will say what is wrong with its home
     os.chdir(order["cwd"])
-    argv = order["argv"]
-    try:
-        os.execvpe(argv[0], argv, order["env"])
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"{argv[0]}: {getattr(error, 'strerror', error)}\n")
-        sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
 def _restrict(order: dict) -> None:  # type: ignore[type-arg]
@@ -124,7 +129,7 @@ def _restrict(order: dict) -> None:  # type: ignore[type-arg]
 
     def check(step: str, result: int) -> int:
         if result < 0:
-            raise _Refused(f"{step}: {os.strerror(ctypes.get_errno())}")
+            raise Refused(f"{step}: {os.strerror(ctypes.get_errno())}")
         return result
 
     def prctl(step: str, option: int, *values: int) -> None:
@@ -133,12 +138,12 @@ def _restrict(order: dict) -> None:  # type: ignore[type-arg]
 
     if not hasattr(libc, "prctl"):  # not Linux
         if order["ruleset"] or order["seccomp"]:
-            raise _Refused("this system has neither Landlock nor seccomp")
+            raise Refused("this system has neither Landlock nor seccomp")
         return
     prctl("no_new_privs", PR_SET_NO_NEW_PRIVS, 1)
     prctl("parent-death signal", PR_SET_PDEATHSIG, 9)
     if os.getppid() != order["parent"]:
-        raise _Refused("the appliance has ended")  # before the kernel could be told to tell us
+        raise Refused("the appliance has ended")  # before the kernel could be told to tell us
     if attribute := order["ruleset"]:
         size = ctypes.c_size_t(len(attribute))
         ruled = check("landlock", libc.syscall(CREATE_RULESET, attribute, size, 0))
@@ -176,6 +181,6 @@ def main() -> None:
     if mark := os.environ.get(order["mark"]):
         order["env"][order["mark"]] = mark
     try:
-        _launch(order)
-    except (_Refused, OSError) as error:
+        launch(order)
+    except (Refused, OSError) as error:
         sys.exit(f"{order['name']}: cannot be confined: {error}")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from appliance.kernel.process import landlock
 from appliance.kernel.process.bubblewrap import CONFIGURATION, NAMES
@@ -38,6 +39,22 @@ class Launcher:
 
     def command(self, profile: Profile, argv: Sequence[str | Path]) -> Command:
         """*argv* by way of the launcher. Processes are not limited: the kernel counts by user."""
+        paths = [profile.home, *profile.read_only, *profile.writable]
+        prepare = self.prepare
+        data = Data(
+            "order",
+            marshal.dumps(self.order(profile, argv)),
+            prepare=(lambda: prepare(paths)) if prepare else None,
+        )
+        # The spawner finds by the mark what slipped out of the tree of processes.
+        return Command(
+            argv=[sys.executable, "-I", "-S", "-c", START, data],
+            env={MARK: profile.name, "LANG": "C.UTF-8"},
+            cwd=None,
+        )
+
+    def order(self, profile: Profile, argv: Sequence[str | Path]) -> dict[str, Any]:
+        """What `landlock.launch` is to do."""
         home = self.alias(profile.home)
         cwd = outside(profile, profile.cwd)
         for host, _ in places(profile):
@@ -47,7 +64,7 @@ class Launcher:
         readable = (*CONFIGURATION, *NAMES, *self.extra, *map(self._text, profile.read_only))
         writable = (str(home), *map(self._text, profile.writable))
         limits = profile.limits
-        order = {
+        return {
             "name": profile.name,
             "mark": MARK,
             "parent": os.getpid(),
@@ -71,19 +88,6 @@ class Launcher:
             "cwd": str(cwd),
             "argv": [os.fspath(word) for word in argv],
         }
-        paths = [profile.home, *profile.read_only, *profile.writable]
-        prepare = self.prepare
-        data = Data(
-            "order",
-            marshal.dumps(order),
-            prepare=(lambda: prepare(paths)) if prepare else None,
-        )
-        # The spawner finds by the mark what slipped out of the tree of processes.
-        return Command(
-            argv=[sys.executable, "-I", "-S", "-c", START, data],
-            env={MARK: profile.name, "LANG": "C.UTF-8"},
-            cwd=None,
-        )
 
     def _text(self, path: Path) -> str:
         return str(self.alias(path))

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.process.bubblewrap import Bubblewrap, Tools, layout
@@ -57,6 +57,9 @@ class Builder(Protocol):
 
     def command(self, profile: Profile, argv: Sequence[str | Path]) -> Command:
         """*argv*, confined by *profile*."""
+
+    def order(self, profile: Profile, argv: Sequence[str | Path]) -> dict[str, Any]:
+        """What `landlock.launch` is to do for *argv* in a sandbox that is there, see `enter`."""
 
 
 @dataclass(frozen=True, kw_only=True)

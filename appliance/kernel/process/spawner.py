@@ -125,15 +125,28 @@ class Child:
     async def join_groups(self, limits: Limits) -> None:
         """Put it into groups of its own, unless it ends soon. For the spawner only."""
         groups = self._spawner.groups
-        if groups is None or self._pidfd is None:
-            return
-        with trio.move_on_after(SHORT):
-            await trio.lowlevel.wait_readable(self._pidfd)
+        if groups is None or await self._ends_soon():
             return
         # Nobody collects it meanwhile, so that its pid stays its own.
         self._group = await trio.to_thread.run_sync(
             groups.join, self.pid, limits, limiter=self._spawner.waits
         )
+
+    async def join_beside(self, other: Child) -> None:
+        """Put it into the groups of *other*, unless it ends soon. For the spawner only."""
+        if other._group is not None and not await self._ends_soon():
+            with suppress(OSError):  # they are gone: *other* has just ended, and it is to end too
+                await trio.to_thread.run_sync(
+                    other._group.take, self.pid, limiter=self._spawner.waits
+                )
+
+    async def _ends_soon(self) -> bool:
+        if self._pidfd is None:
+            return True
+        with trio.move_on_after(SHORT):
+            await trio.lowlevel.wait_readable(self._pidfd)
+            return True
+        return False
 
     def _kill(self) -> None:
         if self._group is not None:
@@ -184,16 +197,18 @@ class Spawner:
         *,
         env: Mapping[str, str],
         cwd: Path | None = None,
-        stdin: Literal["null", "pipe"] = "null",
+        stdin: Literal["null", "pipe"] | int = "null",
         stdout: Literal["null", "pipe"] | int = "pipe",
         stderr: Literal["null", "pipe", "stdout"] | int = "pipe",
         pass_fds: Sequence[int] = (),
+        beside: Child | None = None,
     ) -> Child:
         """Start *argv* in a session of its own; it has exactly the environment *env*.
 
-        An *int* for an output is a file descriptor, which stays the caller's to close. Nothing
+        An *int* for a stream is a file descriptor, which stays the caller's to close. Nothing
         but *pass_fds* is inherited; they keep their numbers. The child lives until it ends or
-        is killed, at the latest until `open_spawner` is left.
+        is killed, at the latest until `open_spawner` is left. It counts in the control groups
+        of the child *beside*, and ends with them.
 
         Raises:
           SpawnFailed: the program is missing, may not be run, or there is no room for it.
@@ -220,7 +235,7 @@ class Spawner:
         self.children.add(child)
         # A task of the system's: an error in the caller's body must reach it as it is, not in
         # the group that a nursery of our own would wrap around it.
-        trio.lowlevel.spawn_system_task(self._look_after, child, limits)
+        trio.lowlevel.spawn_system_task(self._look_after, child, limits, beside)
         if made.gate is not None:
             await _let_in(child, made.gate, str(argv[0]))
         return child
@@ -316,8 +331,10 @@ class Spawner:
         if trees := find(name, self._ledger.group, self._ledger.forget):
             self.groups = Groups(trees)
 
-    async def _look_after(self, child: Child, limits: Limits | None) -> None:
-        if limits is not None:
+    async def _look_after(self, child: Child, limits: Limits | None, beside: Child | None) -> None:
+        if beside is not None:
+            await child.join_beside(beside)
+        elif limits is not None:
             await child.join_groups(limits)
         await child.ending()
         if not self._closed:  # else it was given up, and there is no thread to collect it

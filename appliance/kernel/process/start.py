@@ -84,7 +84,7 @@ class Order:
 
     SPECIAL: ClassVar[dict[str, int]] = {"null": subprocess.DEVNULL, "stdout": subprocess.STDOUT}
 
-    def make(self, stdin: str, stdout: str | int, stderr: str | int) -> Made:
+    def make(self, stdin: str | int, stdout: str | int, stderr: str | int) -> Made:
         """Start the process. Its ends of the pipes are closed here, ours stay open."""
         ours: list[int | None] = []
         theirs: list[int] = []
