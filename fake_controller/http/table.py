@@ -21,6 +21,7 @@ from fake_controller.http import (
     domains,
     droplets,
     environment,
+    features,
     info,
     jobs,
     log_cache,
@@ -40,7 +41,7 @@ from fake_controller.running import Runner
 
 #: One module for each resource; what they serve is told in COVERAGE.md.
 RESOURCES = (
-    root, info, uaa, organizations, spaces, users, domains, apps, environment, processes,
+    root, info, uaa, organizations, spaces, users, domains, apps, environment, features, processes,
     packages, package_bytes, droplets, builds, deployments, jobs, routes, log_cache, staging,
     bulk, appliance,
 )  # fmt: skip

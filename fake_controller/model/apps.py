@@ -23,6 +23,7 @@ class App(Record):
     stack: str = "appliance"
     environment: dict[str, str] = field(default_factory=dict)
     droplet_guid: str | None = None  # the current one
+    features: dict[str, bool] = field(default_factory=dict)  # those that were switched
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

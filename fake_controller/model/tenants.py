@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fake_controller.model.record import Record
@@ -28,6 +28,7 @@ class Space(Record):
 
     name: str
     organization_guid: str
+    features: dict[str, bool] = field(default_factory=dict)  # those that were switched
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
