@@ -11,8 +11,8 @@ import trio
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.kit import Kit
 from appliance.logs.messages import Line, LogLines
+from appliance.router.endpoint import Endpoint
 from appliance.router.head import Request
-from appliance.router.table import Endpoint
 
 FLUSH_EVERY = 0.25  # seconds
 #: Requests that are told per flush. More of them would drive out what the app itself

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from appliance.kernel.http.gate import Refusal, check_head
-from appliance.router.table import Endpoint
+from appliance.router.endpoint import Endpoint
 
 MAX_ANSWER_HEAD = 64 * 1024  # bytes
 #: Under load heads repeat, and nothing but their bytes decides what they mean: the

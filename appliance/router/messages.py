@@ -27,6 +27,15 @@ class RouterGreet:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RouteOptions:
+    """How a route's requests are spread over its endpoints; without any, as the router is set."""
+
+    loadbalancing: str | None = None  # round-robin, least-connection or hash
+    hash_header: str | None = None  # for hash: equal values of this header, equal endpoint
+    hash_balance: float | str | None = None  # for hash: most requests, as a multiple of the average
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RouterRegister:
     """This host and port answers for these URIs. Repeated, or it goes stale after 120 s."""
 
@@ -41,6 +50,7 @@ class RouterRegister:
     private_instance_id: str | None = None
     private_instance_index: str | None = None
     stale_threshold_in_seconds: int | None = None
+    options: RouteOptions | None = None  # of all these URIs; the latest registration's count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import trio
 
 from appliance.kernel.kit import Dial
-from appliance.router.table import Address, Endpoint
+from appliance.router.endpoint import Address, Endpoint
 from appliance.router.wire import AppLost, Wire
 
 IDLE_SECONDS = 60.0  # an unused connection is closed after this

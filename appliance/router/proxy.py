@@ -14,6 +14,7 @@ from appliance.config import RouterConfig
 from appliance.kernel.http import gate
 from appliance.kernel.kit import Kit, joined
 from appliance.router.access import AccessLog, Record
+from appliance.router.endpoint import Endpoint
 from appliance.router.exchange import BadBody, Exchange
 from appliance.router.head import BadAnswer, Request, forward, read_request
 from appliance.router.pool import ConnectFailed, Pool
@@ -26,7 +27,7 @@ from appliance.router.refusals import (
     unknown_route,
 )
 from appliance.router.sticky import INSTANCE, wanted_instance
-from appliance.router.table import RETRY_AFTER, Endpoint, Route, RouteTable
+from appliance.router.table import RETRY_AFTER, Route, RouteTable
 from appliance.router.watch import Limit, Watch
 from appliance.router.wire import AppLost, ClientLost, Wire
 
@@ -96,11 +97,19 @@ class Proxy:
             if session.phase is Phase.IDLE:
                 session.give_up(None)
 
-    def next_endpoint(self, route: Route, tried: list[Endpoint]) -> Endpoint | None:
-        """Whose turn it is, by the way of choosing that the settings name."""
-        if self.config.balance == "least-connection":
-            return route.least_loaded(self.watch.now, tried)
-        return route.next(self.watch.now, tried)
+    def next_endpoint(
+        self, route: Route, request: Request, tried: list[Endpoint]
+    ) -> Endpoint | None:
+        """Whose turn it is, by the way of choosing that the route or the settings name."""
+        way, spread, now = self.config.balance, route.spread, self.watch.now
+        if spread is not None:
+            if spread.way != "hash":
+                way = spread.way
+            elif value := request.field(spread.header):
+                return route.hashed(value, spread.balance, now, tried)
+        if way == "least-connection":
+            return route.least_loaded(now, tried)
+        return route.next(now, tried)
 
 
 class Phase(Enum):
@@ -211,7 +220,7 @@ class Session:
             endpoint = route.instance(wanted)
             if endpoint is not None and endpoint.failed_until <= self._proxy.watch.now:
                 return endpoint
-        return self._proxy.next_endpoint(route, [])
+        return self._proxy.next_endpoint(route, request, [])
 
     async def _proxied(self, request: Request, route: Route, endpoint: Endpoint) -> bool:
         """Have *request* answered by *endpoint*, or by another one of *route*."""
@@ -253,8 +262,10 @@ class Session:
                 proxy.kit.trace.event("endpoint.failed", endpoint=str(endpoint), why=str(error))
                 attempt.why = str(error)
                 tried.append(endpoint)
-                other = proxy.next_endpoint(route, tried) if len(tried) < MAX_ATTEMPTS else None
-                if other is None or attempt.request.instance:
+                if len(tried) == MAX_ATTEMPTS or attempt.request.instance:
+                    return ENDPOINT_FAILED
+                other = proxy.next_endpoint(route, attempt.request, tried)
+                if other is None:
                     return ENDPOINT_FAILED
                 attempt.endpoint = other
 

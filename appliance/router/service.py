@@ -17,9 +17,10 @@ from appliance.kernel.component import serve_component
 from appliance.kernel.errors import ConfigError
 from appliance.kernel.http.sockets import PortTaken, listen, url
 from appliance.kernel.kit import Kit
+from appliance.router.balance import BadOptions, spread_of
+from appliance.router.endpoint import Endpoint
 from appliance.router.messages import RouterGreet, RouterRegister, RouterStart, RouterUnregister
 from appliance.router.proxy import Proxy
-from appliance.router.table import Endpoint
 
 SUBJECTS = "router.*"  # one subscription, so that messages stay in the order they were sent
 REGISTER_EVERY = 20  # seconds; what DEAs are asked to keep to
@@ -168,7 +169,13 @@ def _register(body: RouterRegister, proxy: Proxy, now: float) -> None:
         index=body.private_instance_index or "",
         tags=body.tags,
     )
-    for uri in proxy.table.register(endpoint, body.uris, now, body.stale_threshold_in_seconds):
+    try:
+        spread = spread_of(body.options)
+    except BadOptions as error:
+        proxy.kit.trace.event("route.options-refused", uris=", ".join(body.uris), why=str(error))
+        spread = None
+    stale_after = body.stale_threshold_in_seconds
+    for uri in proxy.table.register(endpoint, body.uris, now, stale_after, spread):
         proxy.kit.trace.event("route.registered", uri=uri, endpoint=str(endpoint))
 
 

@@ -3,47 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+
+from appliance.router.balance import Spread, by_hash
+from appliance.router.endpoint import Address, Endpoint
 
 RETRY_AFTER = 5.0  # seconds that an endpoint is skipped after it could not be reached
-
-Address = tuple[str, int]
-
-
-@dataclass(slots=True, eq=False)
-class Endpoint:
-    """One instance that listens. It may be in several routes."""
-
-    host: str
-    port: int
-    app: str = ""  # the app's guid; "" when it was not told
-    instance: str = ""  # private_instance_id
-    index: str = ""
-    tags: dict[str, Any] = field(default_factory=dict)
-    active: int = 0  # requests in flight
-    failed_until: float = 0.0  # skipped until then
-    address: Address = field(init=False)  # by which registrations name it
-    fields: bytes = field(init=False)  # X-Cf- lines for its requests, each with its end
-
-    def __post_init__(self) -> None:
-        self.address = self.host, self.port
-        self.describe(self)
-
-    def describe(self, newer: Endpoint) -> None:
-        """Take over what a *newer* registration of the same instance knows."""
-        self.app, self.index = newer.app or self.app, newer.index or self.index
-        self.instance, self.tags = newer.instance or self.instance, newer.tags
-        named = (
-            ("X-Cf-Applicationid", self.app),
-            ("X-Cf-Instanceid", self.instance),
-            ("X-Cf-Instanceindex", self.index),
-        )
-        lines = [f"{name}: {value}\r\n" for name, value in named if value.isprintable() and value]
-        self.fields = "".join(lines).encode()
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 @dataclass(slots=True, eq=False)
@@ -62,11 +27,12 @@ class Member:
 class Route:
     """One URI and the endpoints that answer for it."""
 
-    __slots__ = ("_order", "_turn", "members", "path", "uri")
+    __slots__ = ("_order", "_turn", "members", "path", "spread", "uri")
 
     def __init__(self, uri: str, path: str) -> None:
         self.uri = uri
         self.path = path  # prefix, without a final slash; "" for all
+        self.spread: Spread | None = None  # as its options ask; None: as the router is set
         self.members: dict[Address, Member] = {}
         self._order: list[Endpoint] = []
         self._turn = 0
@@ -110,6 +76,12 @@ class Route:
         others = [e for e in self._order if e not in tried and e.failed_until <= now]
         return min(others, key=lambda each: each.active, default=first)
 
+    def hashed(
+        self, value: bytes, balance: float, now: float, tried: Collection[Endpoint] = ()
+    ) -> Endpoint | None:
+        """The endpoint of a header's *value*, as `by_hash`; any, when all have failed lately."""
+        return by_hash(self._order, value, balance, now, tried) or self.next(now, tried)
+
     def instance(self, instance: str) -> Endpoint | None:
         """The endpoint with this private instance id, for sticky sessions."""
         return next((each for each in self._order if each.instance == instance), None)
@@ -134,8 +106,9 @@ class RouteTable:
         uris: Collection[str],
         now: float,
         stale_after: float | None = None,
+        spread: Spread | None = None,
     ) -> list[str]:
-        """Note that *endpoint* answers for *uris*; the URIs that are new for it.
+        """Note that *endpoint* answers for *uris*, spread as said; the URIs that are new for it.
 
         A port is soon used again. When *endpoint* has another instance id than the one
         known at its address, that one is gone, and all its routes with it: otherwise
@@ -160,6 +133,7 @@ class RouteTable:
             route = self._route(host, path)
             if known.address not in route.members:
                 added.append(route.uri)
+            route.spread = spread
             route.put(Member(known, now, limit))
         return added
 

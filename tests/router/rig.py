@@ -19,7 +19,7 @@ from appliance.kernel.http.client import Client
 from appliance.kernel.kit import Kit
 from appliance.kernel.process.spawner import Spawner
 from appliance.kernel.trace import Event, Trace
-from appliance.router.messages import RouterRegister, RouterUnregister
+from appliance.router.messages import RouteOptions, RouterRegister, RouterUnregister
 from appliance.router.service import serve
 
 PATIENCE = 10.0  # seconds for what should take none
@@ -177,15 +177,28 @@ class Running:
         """Where it listens."""
         return int(self.url.rpartition(":")[2])
 
-    async def app(self, handler: Handler, *uris: str, guid: str = "", instance: str = "") -> App:
+    async def app(
+        self,
+        handler: Handler,
+        *uris: str,
+        guid: str = "",
+        instance: str = "",
+        options: RouteOptions | None = None,
+    ) -> App:
         """Start an app and register it for *uris*."""
         app = App(handler)
         await self.nursery.start(app.run)
-        await self.register(app.port, *uris, guid=guid, instance=instance)
+        await self.register(app.port, *uris, guid=guid, instance=instance, options=options)
         return app
 
     async def register(
-        self, port: int, *uris: str, guid: str = "", instance: str = "", index: str = ""
+        self,
+        port: int,
+        *uris: str,
+        guid: str = "",
+        instance: str = "",
+        index: str = "",
+        options: RouteOptions | None = None,
     ) -> None:
         """Register a port, and wait until the router has heard it."""
         self.kit.publish(
@@ -196,6 +209,7 @@ class Running:
                 app=guid or None,
                 private_instance_id=instance or None,
                 private_instance_index=index or None,
+                options=options,
             )
         )
         await trio.testing.wait_all_tasks_blocked()
