@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: up test venv check lint types tests bench soak demo docs lock clean
+.PHONY: up cluster test venv check lint types tests bench soak demo docs lock clean
 
 up: $(READY)          ## start the appliance and print where everything is
 	$(BIN)/appliance up
 
 demo: $(READY)        ## start, push a sample app, show what happened, stop
 	$(BIN)/appliance demo
+
+cluster: $(READY)     ## the same as many processes on real NATS servers; kill one of each
+	$(BIN)/python examples/cluster.py $(ARGS)
 
 test: $(READY)        ## everything that CI runs
 	$(MAKE) --no-print-directory check

@@ -16,6 +16,7 @@ from appliance.kernel.http.origin import ANY
 from appliance.kernel.http.sockets import listen, url
 from appliance.kernel.process.ledger import Ledger
 from appliance.kernel.process.sweep import hold_state, sweep
+from appliance.roles import check_roles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,11 @@ def bind_sockets(config: Config) -> Bound:
     """Hold the state folder and open every listener, once what was killed is cleared up.
 
     Raises:
+      ConfigError: the rooms would not find those that run elsewhere.
       StateBusy: another appliance has the state folder; the sentence names it.
       PortTaken: somebody listens there; the sentence names who.
     """
+    check_roles(config)
     sweep()
     state = hold_state(config.state) if config.state else None
     try:
@@ -45,20 +48,15 @@ def bind_sockets(config: Config) -> Bound:
 
 
 def _bind_sockets(config: Config) -> Bound:
-    wanted = {
-        "controller": config.controller.bind,
-        "router": config.router.bind,
-        "registry": config.registry.bind,
-        "package_cache": config.package_cache.bind,
-    }
+    alone = ("controller", "router", "registry", "package_cache")
+    wanted = {room: getattr(config, room).bind for room in alone if config.runs(room)}
     if config.bus == "local" and config.nats.bind:
         wanted["nats"] = config.nats.bind
         if config.nats.monitor_bind:
             wanted["nats_monitor"] = config.nats.monitor_bind
-    for number in range(config.archivers):
-        wanted[f"archiver.{number}"] = _nth(config.archiver.bind, number)
-    for number in range(config.deas):
-        wanted[f"dea.{number}"] = _nth(config.dea.bind, number)
+    for room, count in (("archiver", config.archivers), ("dea", config.deas)):
+        for number in range(count if config.runs(room) else 0):
+            wanted[f"{room}.{number}"] = _nth(getattr(config, room).bind, number)
     binds, urls = {}, {}
     for name, bind in wanted.items():
         sockets = listen(bind)

@@ -56,6 +56,7 @@ class ControllerConfig:
     default_memory: int = 256  # MB
     default_disk: int = 1024  # MB
     token_lifetime: float = 60 * MINUTES  # seconds
+    dea_timeout: float = 25 * SECONDS  # an instance that no DEA speaks of is lost
     hold: float = 2 * SECONDS  # how long a GET of a build or of stats may wait for a change
 
     def __post_init__(self) -> None:
@@ -68,6 +69,7 @@ class ControllerConfig:
             "default_memory",
             "default_disk",
             "token_lifetime",
+            "dea_timeout",
         )
 
 
@@ -271,6 +273,9 @@ class Config:
     state: Path | None = None  # folder that keeps everything; None: in memory, gone at exit
     listen: str = "127.0.0.1"  # address of every listener
     bus: str = "local"  # or nats://host:port[,nats://…]
+    only: tuple[str, ...] = ()  # rooms that run in this process; empty: all of them
+    controller_url: str = ""  # base URL of the controller, when it runs in another process
+    router_url: str = ""  # base URL of a router in another process: commands look there for apps
     sandbox: str = "auto"  # auto, require (refuse to run without isolation), off
     trace_events: int = 20_000  # kept for `appliance trace`
     stagers: int = 1  # how many; they share the queue
@@ -294,14 +299,22 @@ class Config:
                 raise ConfigError(name, getattr(self, name), "must be at least 1")
         if self.bus != "local" and not self.bus.startswith(("nats://", "tls://")):
             raise ConfigError("bus", self.bus, "must be local or start with nats:// or tls://")
+        for room in self.only:
+            if room not in ROOMS:
+                raise ConfigError("only", room, f"must be some of {', '.join(ROOMS)}")
+
+    def runs(self, room: str) -> bool:
+        """Whether *room* runs in this process."""
+        return not self.only or room in self.only
 
 
 def rooms() -> dict[str, type]:
     """The settings class of each room, by its table in ``appliance.toml``."""
-    return {f.name: type(getattr(Config(), f.name)) for f in fields(Config) if f.name in _ROOMS}
+    return {f.name: type(getattr(Config(), f.name)) for f in fields(Config) if f.name in _TABLES}
 
 
-_ROOMS = (
+#: What ``only`` may name.
+ROOMS = (
     "controller",
     "stager",
     "package_cache",
@@ -311,5 +324,5 @@ _ROOMS = (
     "router",
     "registry",
     "logs",
-    "nats",
 )
+_TABLES = (*ROOMS, "nats")

@@ -39,6 +39,7 @@ class Endpoints:
     sandbox: str = ""  # what confines apps, or "NOT ISOLATED: why"
     pid: int = 0  # the process to signal, as seen from outside of its namespace
     version: str = ""
+    only: list[str] = field(default_factory=list)  # rooms of this process; empty: all of them
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON values."""

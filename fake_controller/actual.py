@@ -24,7 +24,6 @@ class Instance:
 
 
 ENDED_KEPT = 10_000  # instances that ended and are known to have done so
-SILENCE = 25.0  # seconds without a word after which an instance is lost: 2.5 heartbeats
 
 
 @dataclass
@@ -32,7 +31,12 @@ class Actual:
     """Live instances by guid, and the last crash of each index.
 
     Times named *now* are seconds on trio's clock.
+
+    Args:
+      silence: Seconds without a word after which an instance is lost.
     """
+
+    silence: float = 25.0
 
     live: dict[str, Instance] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)  # instance guid: *now* of its last word
@@ -102,7 +106,7 @@ class Actual:
 
     def prune(self, now: float) -> list[Instance]:
         """Forget what nobody spoke of for too long; returns it."""
-        lost = [i for i in self.live.values() if now - self.seen_at[i.guid] > SILENCE]
+        lost = [i for i in self.live.values() if now - self.seen_at[i.guid] > self.silence]
         for instance in lost:
             del self.live[instance.guid], self.seen_at[instance.guid]
         if lost:

@@ -19,6 +19,7 @@ from appliance.kernel.kit import Kit
 from appliance.kernel.process.folders import room_folder
 from appliance.kernel.store.blobs import BlobStore
 from appliance.kernel.trace import TraceLog
+from fake_controller.actual import Actual
 from fake_controller.bits import Bits
 from fake_controller.controller import Controller
 from fake_controller.deploying import Deployer
@@ -31,7 +32,7 @@ from fake_controller.running import Runner
 from fake_controller.store import Store, Tx, open_store
 from fake_controller.tokens import Tokens, digest_password
 
-PRUNE_EVERY = 5.0  # seconds between looks for instances that nobody speaks of
+PRUNE_EVERY = 5.0  # seconds between looks, at most, for instances that nobody speaks of
 SETTLE = 5.0  # seconds for builds and jobs to end, after the stagers have
 INTERRUPTED = "StagingError - The controller was stopped while the app was staging. Push it again."
 
@@ -84,6 +85,7 @@ async def _run(
                 work=work,
                 trace_log=trace_log,
                 about=about,
+                actual=Actual(silence=config.dea_timeout),
             )
             runner = Runner(cc)
             deployer = Deployer(cc, runner)
@@ -182,7 +184,7 @@ async def _bulk_credentials(
 
 async def _prune(cc: Controller) -> None:
     while True:
-        await trio.sleep(PRUNE_EVERY)
+        await trio.sleep(min(PRUNE_EVERY, cc.config.dea_timeout / 5))
         for instance in cc.actual.prune(trio.current_time()):
             cc.kit.trace.event("instance.lost", process=instance.process, index=instance.index)
 

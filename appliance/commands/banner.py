@@ -18,15 +18,18 @@ def banner(
 
     *domain* is the one that apps get their names in.
     """
+    whole = not endpoints.only
     port = endpoints.apps.rpartition(":")[2]
     lines = [
+        ("Rooms", ", ".join(endpoints.only)),
         ("API", endpoints.api),
-        ("Apps", f"http://NAME.{domain}:{port}"),
+        ("Apps", f"http://NAME.{domain}:{port}" if port else ""),
         ("Registry", endpoints.registry),
         ("Files", endpoints.files),
         ("Packages", endpoints.package_cache),
         ("NATS", endpoints.nats),
-        ("Login", f"{endpoints.user} / {endpoints.password}"),
+        ("Archivers", "" if whole else ", ".join(endpoints.archivers)),
+        ("Login", f"{endpoints.user} / {endpoints.password}" if endpoints.user else ""),
         ("State", endpoints.state or "in memory, gone at exit (keep it with --state DIR)"),
         ("Sandbox", _sandbox(endpoints.sandbox)),
     ]
@@ -35,7 +38,11 @@ def banner(
     told = [f"  {name:<{width}}  {value}" for name, value in shown]
     warnings = [click.style(f"  ! {note}", fg="yellow") for note in notes]
     title = click.style(f"appliance {endpoints.version} is ready", bold=True)
-    return "\n".join([title, "", *told, *_block(warnings), "", *next_lines(endpoints), ""])
+    told += _block(warnings)
+    # Where the API is not, there is nobody to push to.
+    if whole or "controller" in endpoints.only:
+        told += _block(next_lines(endpoints))
+    return "\n".join([title, "", *told, ""])
 
 
 def next_lines(endpoints: Endpoints) -> list[str]:

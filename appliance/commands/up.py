@@ -49,8 +49,10 @@ class Manners:
     metavar="[ADDRESS]",
     help="Listen there, or everywhere, instead of on this machine alone.",
 )
-@click.option("--bus", metavar="URL", help="local, or nats://HOST:PORT.")
-@click.option("--config", "file", type=click.Path(path_type=Path), help="Settings file.")
+@click.option("--bus", metavar="URL", help="local, or nats://HOST:PORT[,HOST:PORT…].")
+@click.option("--only", metavar="ROOMS", help="Start just these: stager,dea.")
+@click.option("--controller", metavar="URL", help="The controller, when it runs elsewhere.")
+@click.option("--config", "-c", "file", type=click.Path(path_type=Path), help="Settings file.")
 @click.option(
     "--sandbox",
     type=click.Choice(["auto", "require", "off"]),
@@ -71,6 +73,8 @@ def up(
     port: int | None,
     listen: str | None,
     bus: str | None,
+    only: str | None,
+    controller: str | None,
     file: Path | None,
     sandbox: str | None,
     quiet: bool,
@@ -84,11 +88,20 @@ def up(
     """
     # Whoever's umask is loose does not mean that others may write into our state.
     os.umask(os.umask(0o022) | 0o022)
-    flags = {"state": state, "port": port, "listen": listen, "bus": bus, "sandbox": sandbox}
+    flags = {
+        "state": state,
+        "port": port,
+        "listen": listen,
+        "bus": bus,
+        "only": only,
+        "controller_url": controller,
+        "sandbox": sandbox,
+    }
     config = settings.load(file=file, environ=os.environ, flags=flags).config
     # Before the namespace is entered: who holds a port or the state is known by its real pid.
     bound = bind_sockets(config)
-    files = [endpoints_file.default_path()]
+    # Commands look there for the appliance that they talk to, and that is where the API is.
+    files = [endpoints_file.default_path()] if config.runs("controller") else []
     if config.state is not None:
         files.append(config.state / endpoints_file.NAME)
     if ready_file is not None:
@@ -113,7 +126,7 @@ def warnings(config: Config) -> list[str]:
         said.append(
             f"It listens on {config.listen}: whoever reaches this machine can run programs on it."
         )
-    if config.dea.network == "host":
+    if config.runs("dea") and config.dea.network == "host":
         said.append(
             "Apps share this machine's network: they can reach the API and the bus "
             '(dea.network = "isolated" keeps them apart).'

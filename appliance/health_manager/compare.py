@@ -137,6 +137,8 @@ class Picture:
         times += [since + grace for since in self.missing_since.values()]
         times += [since + grace for since in self.extra_since.values()]
         times += [at + ORDER_AGAIN for at in self.ordered_at.values()]
+        if self.seen:  # the one that would be lost first
+            times.append(min(one.heard_at for one in self.seen.values()) + self.config.dea_timeout)
         return min((time for time in times if time > now), default=None)
 
     def flapping(self, droplet: str, version: str) -> list[tuple[int, float]]:
@@ -207,7 +209,7 @@ class Picture:
 
     def _forget_silent(self, now: float) -> None:
         limit = self.config.dea_timeout
-        for instance in [i for i, one in self.seen.items() if now - one.heard_at > limit]:
+        for instance in [i for i, one in self.seen.items() if now - one.heard_at >= limit]:
             del self.seen[instance]
 
 

@@ -73,6 +73,18 @@ def test_missing_is_ordered_after_the_grace() -> None:
     assert seen.compare(now=13, wall=13) == [start(1)]
 
 
+def test_a_dea_that_falls_silent_is_noticed_in_time() -> None:
+    """At its timeout, and not only when something else makes the manager look."""
+    seen = picture()
+    seen.heard(beat(("i0", 0)), now=0)
+
+    assert seen.next_due(10) == 25
+    assert seen.compare(now=24.9, wall=24.9) == []
+    assert seen.compare(now=25, wall=25) == []
+    assert seen.next_due(25) == 28
+    assert seen.compare(now=28, wall=28) == [start(0)]
+
+
 def test_a_fresh_change_is_left_to_the_controller() -> None:
     """An app that was changed a moment ago is just being started."""
     seen = picture(updated_at=9)

@@ -1,0 +1,71 @@
+"""The bus that the settings name: in this process and open to NATS clients, or on NATS servers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from appliance.binding import Bound
+from appliance.config import Config
+from appliance.kernel.bus import Bus
+from appliance.kernel.clock import Ids
+from appliance.kernel.trace import Trace
+from appliance.roles import with_login
+
+if TYPE_CHECKING:
+    from appliance.kernel.bus.listener.hub import Hub
+
+
+@asynccontextmanager
+async def open_bus(config: Config, trace: Trace) -> AsyncIterator[Bus]:
+    """The bus between the rooms, open until the last of them has ended."""
+    if config.bus == "local":
+        from appliance.kernel.bus.local import LocalBus
+
+        local = LocalBus()
+        try:
+            yield local
+        finally:
+            await local.aclose()
+    else:
+        from appliance.kernel.bus.nats import open_nats_bus
+        from appliance.kernel.bus.servers import servers
+
+        def report(what: str, why: str) -> None:
+            trace.event(what, why=why)
+
+        async with open_nats_bus(servers(config.bus), report=report) as bus:
+            yield bus
+
+
+@asynccontextmanager
+async def open_listener(
+    config: Config, bound: Bound, bus: Bus, trace: Trace, ids: Ids
+) -> AsyncIterator[Hub | None]:
+    """Let NATS clients take part in a local *bus*, until the last room has ended."""
+    if "nats" not in bound.binds:
+        yield None
+        return
+    from appliance.kernel.bus.listener.options import Options
+    from appliance.kernel.bus.listener.server import open_listener as open_
+    from appliance.kernel.bus.local import LocalBus
+
+    assert isinstance(bus, LocalBus)
+    options = Options(**{f.name: getattr(config.nats, f.name) for f in fields(Options)})
+    report = trace.named("nats").event
+    async with open_(bus, bound.binds["nats"], options, ids=ids, report=report) as listener:
+        yield listener.hub
+
+
+def address(config: Config, bound: Bound) -> str:
+    """Where NATS clients find the bus, with the login that they need."""
+    if config.bus != "local":
+        return config.bus
+    url = bound.urls.get("nats", "").replace("http://", "nats://")
+    if not url or not (config.nats.user or config.nats.token):
+        return url
+    if config.nats.user:
+        return with_login(url, config.nats.user, config.nats.password)
+    return url.replace("://", f"://{config.nats.token}@", 1)
