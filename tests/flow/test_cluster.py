@@ -10,7 +10,7 @@ import trio
 
 
 async def test_an_app_outlives_one_of_each() -> None:
-    """The example that `make cluster` runs, with two of each: servers, rooms, and a kill -9 each."""
+    """The example that `make cluster` runs, with two of each and a kill -9 for each."""
     if shutil.which("nats-server") is None:
         pytest.skip("nats-server is not installed")
     done = await trio.run_process(
