@@ -9,19 +9,18 @@ import trio
 
 from appliance.dea.messages import Discover, Hello, Limits, Start, Stop, Update
 from appliance.kernel.bus import NoResponders, RequestTimeout
+from appliance.router.messages import Routing
 from fake_controller.actual import Instance
 from fake_controller.controller import Controller
 from fake_controller.messages import DropletUpdated
 from fake_controller.model import (
     App,
-    Destination,
-    Domain,
     Droplet,
     Organization,
     Process,
-    Route,
     Space,
 )
+from fake_controller.naming import asking, routes_of
 from fake_controller.store import Tx
 
 DISCOVER_TIMEOUT = 2.0  # seconds for a DEA to say that it has room
@@ -34,7 +33,7 @@ class Desired:
     app: App
     process: Process
     droplet: Droplet | None
-    uris: list[str]
+    routes: dict[str, Routing]  # by URI
     space: Space | None
     organization: Organization | None
 
@@ -49,6 +48,11 @@ class Desired:
         """STAGEDSHA-RUNCOUNT, as on the wire since 2012."""
         return f"{self.droplet.sha1 if self.droplet else ''}-{self.process.run_count}"
 
+    @property
+    def uris(self) -> list[str]:
+        """The names that lead to it."""
+        return list(self.routes)
+
 
 def desired(tx: Tx, process: Process) -> Desired:
     """Collect what is desired of *process*."""
@@ -58,20 +62,10 @@ def desired(tx: Tx, process: Process) -> Desired:
         app=app,
         process=process,
         droplet=tx.get(Droplet, process.droplet_guid or app.droplet_guid),
-        uris=uris_of(tx, app.guid, process.type),
+        routes=routes_of(tx, app.guid, process.type),
         space=space,
         organization=tx.get(Organization, space.organization_guid) if space else None,
     )
-
-
-def uris_of(tx: Tx, app_guid: str, process_type: str) -> list[str]:
-    """The names that lead to a process type: ``host.domain/path``."""
-    uris = []
-    for destination in tx.find(Destination, app_guid=app_guid, process_type=process_type):
-        route = tx.need(Route, destination.route_guid)
-        domain = tx.need(Domain, route.domain_guid)
-        uris.append(f"{route.host}.{domain.name}{route.path}".removeprefix("."))
-    return uris
 
 
 @dataclass
@@ -190,41 +184,19 @@ class Runner:
     async def update_routes(self, app_guid: str) -> None:
         """Tell the DEAs which names lead to the app now."""
 
-        def look(tx: Tx) -> list[tuple[str, list[str]]]:
+        def look(tx: Tx) -> list[tuple[str, dict[str, Routing]]]:
             return [
-                (process.guid, uris_of(tx, app_guid, process.type))
+                (process.guid, routes_of(tx, app_guid, process.type))
                 for process in tx.find(Process, app_guid=app_guid)
             ]
 
-        for process_guid, uris in await self.cc.store.read(look):
-            self.cc.kit.publish(Update(droplet=process_guid, uris=uris))
+        for process, routes in await self.cc.store.read(look):
+            update = Update(droplet=process, uris=list(routes), routing=asking(routes))
+            self.cc.kit.publish(update)
 
 
 def _limits(process: Process) -> Limits:
-    return Limits(mem=process.memory_in_mb, disk=process.disk_in_mb, log_rate=process.log_rate)
-
-
-def health_check(process: Process) -> dict[str, Any]:
-    """How the DEA finds out whether an instance is healthy, as on the wire."""
-    return {"type": process.health_check_type} | _set(
-        timeout=process.health_check_timeout,
-        invocation_timeout=process.health_check_invocation_timeout,
-        interval=process.health_check_interval,
-        endpoint=process.health_check_endpoint,
-    )
-
-
-def readiness_check(process: Process) -> dict[str, Any]:
-    """How the DEA finds out whether an instance takes requests, as on the wire."""
-    return {"type": process.readiness_type} | _set(
-        invocation_timeout=process.readiness_invocation_timeout,
-        interval=process.readiness_interval,
-        endpoint=process.readiness_endpoint,
-    )
-
-
-def _set(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value}
+    return Limits(mem=process.memory_in_mb, disk=process.disk_in_mb)
 
 
 def start_message(wanted: Desired, index: int, guid: str, cc: Controller) -> Start:
@@ -236,6 +208,11 @@ def start_message(wanted: Desired, index: int, guid: str, cc: Controller) -> Sta
     command = process.command
     if command is None and process.type != "web":
         command = droplet.process_types.get(process.type)
+    health: dict[str, Any] = {"type": process.health_check_type}
+    if process.health_check_timeout:
+        health["timeout"] = process.health_check_timeout
+    if process.health_check_endpoint:
+        health["endpoint"] = process.health_check_endpoint
     return Start(
         droplet=process.guid,
         index=index,
@@ -247,14 +224,14 @@ def start_message(wanted: Desired, index: int, guid: str, cc: Controller) -> Sta
         executableUri=archivers[0],
         executableUris=archivers[1:],
         uris=wanted.uris,
+        routing=asking(wanted.routes),
         env=[f"{name}={value}" for name, value in app.environment.items()],
         limits=_limits(process),
         app_id=app.guid,
         process_type=process.type,
         command=command,
         instance_guid=guid,
-        health_check=health_check(process),
-        readiness_health_check=readiness_check(process),
+        health_check=health,
         port_wanted=process.type == "web" and process.health_check_type != "process",
         vcap_application=vcap_application(wanted, cc),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from appliance.dea.ports import Ports
 from appliance.dea.runtimes import supported
 from appliance.dea.voice import Voice
 from appliance.kernel.errors import ApplianceError, Unavailable
+from appliance.router.messages import Routing
 
 MIB = 1024 * 1024
 
@@ -110,6 +111,7 @@ class Dea:
             folder=self._folder_for(order, id_),
             host=self.shared.config.host,
             uris=list(order.uris),
+            routing=order.routing,
             since=now,
             isolated=self.isolated,
         )
@@ -164,14 +166,16 @@ class Dea:
             else:
                 self.forget(instance)
 
-    def update(self, droplet: str, uris: list[str]) -> None:
+    def update(self, droplet: str, uris: list[str], routing: Mapping[str, Routing]) -> None:
         """Instances of *droplet* answer for *uris* from now on, and for no others."""
         for instance in self.instances.values():
             if instance.droplet != droplet or not instance.live:
                 continue
-            instance.uris = list(uris)
+            before, known = instance.routing, instance.registered
+            instance.uris, instance.routing = list(uris), routing
             if instance.routable:
-                self.voice.register(instance, [u for u in uris if u not in instance.registered])
+                news = [u for u in uris if u not in known or routing.get(u) != before.get(u)]
+                self.voice.register(instance, news)
                 self.voice.unregister(instance, [u for u in instance.registered if u not in uris])
 
     def register_all(self) -> None:

@@ -79,7 +79,7 @@ class Ears:
                     handle(received)
 
     def _update(self, order: Received[Update]) -> None:
-        self._dea.update(str(order.body.droplet), order.body.uris)
+        self._dea.update(str(order.body.droplet), order.body.uris, order.body.routing)
 
     def _discover(self, question: Received[Discover]) -> None:
         delay = self._dea.eagerness(question.body)

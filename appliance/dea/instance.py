@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from appliance.dea.messages import (
     Stop,
     Usage,
 )
+from appliance.router.messages import Routing
 
 State = Literal["STARTING", "RUNNING", "STOPPED", "CRASHED"]
 
@@ -35,6 +37,7 @@ class Instance:
     folder: Path
     host: str
     uris: list[str]
+    routing: Mapping[str, Routing] = field(default_factory=dict)  # by URI
     since: float  # when it came into its state, seconds since 1970
     state: State = "STARTING"
     port: int | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from appliance.router.messages import Routing
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
@@ -140,6 +142,7 @@ class Start:
     sidecars: list[Sidecar] = field(default_factory=list)
     port_wanted: bool | None = None  # None: a port when there are URIs, as in 2012
     vcap_application: dict[str, Any] | None = None  # merged over what the DEA makes
+    routing: dict[str, Routing] = field(default_factory=dict)  # by URI, what its route asks for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +167,7 @@ class Update:
 
     droplet: str | int
     uris: list[str]
+    routing: dict[str, Routing] = field(default_factory=dict)  # ours: as in `Start`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from appliance.dea.instance import Instance
 from appliance.dea.messages import Advertise, DropletExited, Heartbeat, Hello
 from appliance.kernel.kit import Kit
-from appliance.router.messages import RouterRegister, RouterUnregister
+from appliance.router.messages import RouterRegister, RouterUnregister, Routing
+
+PLAIN = Routing()
 
 
 class Voice:
@@ -39,18 +41,20 @@ class Voice:
             return
         order = instance.order
         instance.registered += [uri for uri in uris if uri not in instance.registered]
-        self._kit.publish(
-            RouterRegister(
-                dea=self._dea,
-                app=order.app_id or instance.droplet,
-                host=instance.host,
-                port=instance.port,
-                uris=uris,
-                tags=_tags(instance),
-                private_instance_id=instance.private_id,
-                private_instance_index=str(order.index),
+        for alike, routing in _alike(uris, instance.routing):
+            self._kit.publish(
+                RouterRegister(
+                    dea=self._dea,
+                    app=order.app_id or instance.droplet,
+                    host=instance.host,
+                    port=instance.port,
+                    uris=alike,
+                    tags=_tags(instance),
+                    private_instance_id=instance.private_id,
+                    private_instance_index=str(order.index),
+                    options=routing.options,
+                )
             )
-        )
 
     def unregister(self, instance: Instance, uris: list[str]) -> None:
         """Requests for *uris* must no longer go to *instance*. Nothing when none did."""
@@ -86,6 +90,15 @@ class Voice:
                 exit_description=instance.exit_description,
             )
         )
+
+
+def _alike(uris: list[str], routing: Mapping[str, Routing]) -> Iterator[tuple[list[str], Routing]]:
+    """*uris* in groups that one registration can carry: whose routes ask for the same."""
+    groups: dict[Routing, list[str]] = {}
+    for uri in uris:
+        groups.setdefault(routing.get(uri, PLAIN), []).append(uri)
+    for asked, alike in groups.items():
+        yield alike, asked
 
 
 def _tags(instance: Instance) -> dict[str, str]:

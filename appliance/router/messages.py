@@ -36,6 +36,13 @@ class RouteOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Routing:
+    """What a route asks of the router besides leading to an app."""
+
+    options: RouteOptions | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RouterRegister:
     """This host and port answers for these URIs. Repeated, or it goes stale after 120 s."""
 

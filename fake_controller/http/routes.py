@@ -17,12 +17,14 @@ from fake_controller.http.api import Api
 from fake_controller.http.domains import DOMAINS
 from fake_controller.http.listing import Listing
 from fake_controller.http.organizations import ORGANIZATIONS
-from fake_controller.http.relations import Metadata, ToOne, merged, new_labels, plain, relabelled
+from fake_controller.http.relations import Metadata, ToOne, new_labels, plain, relabelled
 from fake_controller.http.spaces import SPACES
 from fake_controller.model import App, Destination, Domain, Route, Space
+from fake_controller.route_options import changed_options
 from fake_controller.store import Tx
 
 HOST = re.compile(r"(\*|[A-Za-z0-9_-]{1,63})?\Z")
+APP_PORT = 8080  # of every buildpack app, whatever its PORT is here
 PATH = re.compile(r"(/[^?#\s]{1,127})?\Z")
 
 
@@ -64,12 +66,12 @@ class NewRoute(msgspec.Struct):
     host: str | None = None
     path: str | None = None
     port: int | None = None
-    options: dict[str, str] | None = None
+    options: dict[str, str | float | None] | None = None
     metadata: Metadata | None = None
 
 
 class ChangedRoute(msgspec.Struct):
-    options: dict[str, str | None] | None = None
+    options: dict[str, str | float | None] | None = None
     metadata: Metadata | None = None
 
 
@@ -108,13 +110,16 @@ def routes(api: Api) -> None:
 
     @api.patch("/v3/routes/<guid>", body=ChangedRoute)
     async def change(guid: str, wanted: ChangedRoute) -> Response:
-        def work(acting: Acting) -> None:
+        def work(acting: Acting) -> set[str]:
             route = acting.change(Route, guid)
-            options = merged(route.options, wanted.options)
+            options = changed_options(route.options, wanted.options or {})
             acting.tx.change(route, options=options, **relabelled(route, wanted))
             acting.audit("audit.route.update", route, {"request": plain(wanted)})
+            led_to = acting.tx.find(Destination, route_guid=guid)
+            return {one.app_guid for one in led_to if options != route.options}
 
-        await api.write(work)
+        for app in await api.write(work):
+            await runner.update_routes(app)
         return await api.show(ROUTES, guid)
 
     @api.delete("/v3/routes/<guid>")
@@ -135,7 +140,8 @@ def routes(api: Api) -> None:
     async def add(guid: str, wanted: NewDestinations) -> Response:
         def work(acting: Acting) -> None:
             route = acting.change(Route, guid)
-            for one in wanted.destinations:
+            for number, one in enumerate(wanted.destinations):
+                check_destination(number, one)
                 _add(acting, route, one)
 
         await api.write(work)
@@ -177,7 +183,7 @@ def _create(acting: Acting, wanted: NewRoute) -> Route:
         domain_guid=domain.guid,
         host=host,
         path=path,
-        options=wanted.options or {},
+        options=changed_options({}, wanted.options or {}),
         **new_labels(wanted),
     )
     acting.audit("audit.route.create", route, {"request": plain(wanted)})
@@ -194,6 +200,19 @@ def check_name(host: str, path: str, domain: Domain) -> None:
         )
     if not PATH.match(path):
         raise unprocessable("Path must begin with / and be at most 128 characters long")
+
+
+def check_destination(number: int, wanted: NewDestination) -> None:
+    """Refuse what the router could not do for the *number*-th destination of a request."""
+    if wanted.weight is not None:
+        why = "weighted destinations can only be used when replacing all destinations."
+    elif wanted.port not in (None, APP_PORT):
+        why = f"port must be {APP_PORT}, which leads to the app's PORT: it has no other."
+    elif wanted.protocol not in (None, "http1"):
+        why = "protocol must be 'http1': the router speaks nothing else with apps."
+    else:
+        return
+    raise unprocessable(f"Destinations[{number}]: {why}")
 
 
 def _add(acting: Acting, route: Route, wanted: NewDestination) -> None:

@@ -151,6 +151,10 @@ class World:
         """What was heard, without the log lines."""
         return [name for name, _ in self.heard if not name.startswith("logs.")]
 
+    def registrations(self) -> list[dict[str, Any]]:
+        """Every router.register heard so far."""
+        return [body for name, body in self.heard if name == "router.register"]
+
     def lines(self, source_type: str = "APP/PROC/WEB") -> list[str]:
         """The log lines heard so far."""
         return [

@@ -26,7 +26,7 @@ from appliance.dea.messages import (
 from appliance.health_manager.messages import HealthManagerStart
 from appliance.kernel.bus import RequestTimeout
 from appliance.kernel.component import Announce, DiscoverComponents
-from appliance.router.messages import RouterStart
+from appliance.router.messages import RouteOptions, RouterStart, Routing
 
 NO_ROUTE: dict[str, Any] = {"uris": [], "port_wanted": False}
 SLEEPS = "import time; time.sleep(600)"
@@ -157,6 +157,24 @@ async def test_new_uris_are_registered_and_old_ones_unregistered(world: Any, web
     world.kit.publish(RouterStart(id="r"))
     assert (await world.running())["uris"] == ["c.localhost", "b.localhost"]
     assert "router.unregister" not in world.subjects()
+
+
+async def test_a_route_is_registered_with_what_it_asks_for(world: Any, web: Any) -> None:
+    """Routes that ask for the same share a registration; one that changes is told again."""
+    least = Routing(options=RouteOptions(loadbalancing="least-connection"))
+    uris = ["a.localhost", "b.localhost", "c.localhost"]
+    asked = {"b.localhost": least}
+    world.start(world.order(web, uris=uris, routing=asked))
+    await world.running(2)
+    first = {tuple(body["uris"]): body.get("options") for body in world.registrations()}
+    world.heard.clear()
+    world.kit.publish(Update(droplet="d1", uris=uris, routing=asked | {"c.localhost": least}))
+    await world.running()
+    await world.kit.request(Status(), StatusReply, timeout=2)
+
+    assert first.keys() == {("a.localhost", "c.localhost"), ("b.localhost",)}
+    assert first["b.localhost",]["loadbalancing"] == "least-connection"
+    assert [body["uris"] for body in world.registrations()] == [["c.localhost"]]
 
 
 async def test_late_comers_are_told_at_once(world: Any, web: Any) -> None:

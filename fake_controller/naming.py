@@ -1,0 +1,34 @@
+"""The names that lead to a process, and what their routes ask of the router."""
+
+from __future__ import annotations
+
+from appliance.router.messages import RouteOptions, Routing
+from fake_controller.model import Destination, Domain, Route
+from fake_controller.route_options import KNOWN
+from fake_controller.store import Tx
+
+PLAIN = Routing()
+
+
+def routes_of(tx: Tx, app_guid: str, process_type: str) -> dict[str, Routing]:
+    """What each route to a process type asks for, by its name: ``host.domain/path``."""
+    destinations = tx.find(Destination, app_guid=app_guid, process_type=process_type)
+    routes = tx.find(Route, guid=[one.route_guid for one in destinations])
+    domains = tx.find(Domain, guid=sorted({route.domain_guid for route in routes}))
+    names = {domain.guid: domain.name for domain in domains}
+    return {uri(route, names[route.domain_guid]): _routing(route) for route in routes}
+
+
+def uri(route: Route, domain: str) -> str:
+    """A route's name as the router knows it."""
+    return f"{route.host}.{domain}{route.path}".removeprefix(".")
+
+
+def asking(routes: dict[str, Routing]) -> dict[str, Routing]:
+    """Those of *routes* that ask for anything, as messages carry them."""
+    return {name: routing for name, routing in routes.items() if routing != PLAIN}
+
+
+def _routing(route: Route) -> Routing:
+    known = {name: route.options[name] for name in KNOWN if name in route.options}
+    return Routing(options=RouteOptions(**known) if known else None)
