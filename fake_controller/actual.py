@@ -19,6 +19,7 @@ class Instance:
     index: int
     state: str  # STARTING RUNNING CRASHED
     since: float  # seconds since 1970
+    routable: bool = False  # requests may go to it
     dea: str = ""
     details: str | None = None  # why it crashed or does not start
 
@@ -57,7 +58,9 @@ class Actual:
                 continue
             self.seen_at[item.instance] = now
             known = self.live.get(item.instance)
-            if known and known.state == item.state:
+            # A DEA of 2012 knows no readiness: what runs takes requests.
+            routable = item.state == "RUNNING" if item.routable is None else item.routable
+            if known and (known.state, known.routable) == (item.state, routable):
                 continue
             instance = Instance(
                 process=item.droplet,
@@ -66,6 +69,7 @@ class Actual:
                 index=item.index,
                 state=item.state,
                 since=item.state_timestamp,
+                routable=routable,
                 dea=heartbeat.dea,
             )
             if item.state == "RUNNING":
@@ -146,6 +150,10 @@ class Actual:
     def changed(self) -> trio.Event:
         """Set at the next change. Take it *before* looking, and no change is missed."""
         return self._changed
+
+    def wake(self) -> None:
+        """Let those who wait look again: what is desired has changed."""
+        self._notify()
 
     def _keep(self, instance: Instance, now: float) -> None:
         self.live[instance.guid] = instance

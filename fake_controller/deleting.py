@@ -14,6 +14,7 @@ from fake_controller.model import (
     Droplet,
     Package,
     Process,
+    Revision,
     Route,
 )
 from fake_controller.running import Runner
@@ -28,7 +29,7 @@ async def delete_app(cc: Controller, runner: Runner, guid: str) -> None:
         processes = [p.guid for p in tx.find(Process, app_guid=guid)]
         droplets = [d.sha1 for d in tx.find(Droplet, app_guid=guid) if d.sha1]
         packages = [p.guid for p in tx.find(Package, app_guid=guid)]
-        for kind in (Process, Droplet, Package, Build, Deployment, Destination):
+        for kind in (Process, Droplet, Package, Build, Deployment, Revision, Destination):
             for record in tx.find(kind, app_guid=guid):
                 tx.delete(record)
         tx.delete(app)

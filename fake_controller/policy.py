@@ -27,6 +27,7 @@ from fake_controller.model import (
     Package,
     Process,
     Record,
+    Revision,
     Role,
     Route,
     Space,
@@ -69,6 +70,7 @@ POLICIES: dict[type[Record], Policy] = {
     Build: OF_APP,
     Droplet: OF_APP,
     Deployment: OF_APP,
+    Revision: OF_APP,
     AuditEvent: Policy(
         either(seen_in_space("space_guid"), changed_in_organization("organization_guid")),
         lambda _: NONE,

@@ -196,7 +196,30 @@ class Runner:
 
 
 def _limits(process: Process) -> Limits:
-    return Limits(mem=process.memory_in_mb, disk=process.disk_in_mb)
+    return Limits(mem=process.memory_in_mb, disk=process.disk_in_mb, log_rate=process.log_rate)
+
+
+def health_check(process: Process) -> dict[str, Any]:
+    """How the DEA finds out whether an instance is healthy, as on the wire."""
+    return {"type": process.health_check_type} | _set(
+        timeout=process.health_check_timeout,
+        invocation_timeout=process.health_check_invocation_timeout,
+        interval=process.health_check_interval,
+        endpoint=process.health_check_endpoint,
+    )
+
+
+def readiness_check(process: Process) -> dict[str, Any]:
+    """How the DEA finds out whether an instance takes requests, as on the wire."""
+    return {"type": process.readiness_type} | _set(
+        invocation_timeout=process.readiness_invocation_timeout,
+        interval=process.readiness_interval,
+        endpoint=process.readiness_endpoint,
+    )
+
+
+def _set(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}
 
 
 def start_message(wanted: Desired, index: int, guid: str, cc: Controller) -> Start:
@@ -208,11 +231,6 @@ def start_message(wanted: Desired, index: int, guid: str, cc: Controller) -> Sta
     command = process.command
     if command is None and process.type != "web":
         command = droplet.process_types.get(process.type)
-    health: dict[str, Any] = {"type": process.health_check_type}
-    if process.health_check_timeout:
-        health["timeout"] = process.health_check_timeout
-    if process.health_check_endpoint:
-        health["endpoint"] = process.health_check_endpoint
     return Start(
         droplet=process.guid,
         index=index,
@@ -231,7 +249,8 @@ def start_message(wanted: Desired, index: int, guid: str, cc: Controller) -> Sta
         process_type=process.type,
         command=command,
         instance_guid=guid,
-        health_check=health,
+        health_check=health_check(process),
+        readiness_health_check=readiness_check(process),
         port_wanted=process.type == "web" and process.health_check_type != "process",
         vcap_application=vcap_application(wanted, cc),
     )

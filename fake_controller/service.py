@@ -22,6 +22,7 @@ from appliance.kernel.trace import TraceLog
 from fake_controller.actual import Actual
 from fake_controller.bits import Bits
 from fake_controller.controller import Controller
+from fake_controller.crashes import note_crash
 from fake_controller.deploying import Deployer
 from fake_controller.errors import present_error
 from fake_controller.http import package_bytes, root, staging
@@ -97,7 +98,7 @@ async def _run(
                 cc.url = await serving.start(_serve_http, cc, runner, deployer)
                 await background.start(partial(component, kit, "CloudController", url=cc.url))
                 for deployment in await store.find(Deployment, status_value="ACTIVE"):
-                    deployer.resume(deployment)
+                    deployer.begin(deployment)
                 kit.health.mark(kit.room, "ready")
                 kit.trace.event("controller.listening", url=cc.url)
                 task_status.started(cc.url)
@@ -154,6 +155,8 @@ async def _exits(
         async for received in inbox:
             cc.actual.exited(received.body)
             cc.build_changed()
+            if received.body.reason == "CRASHED":
+                await note_crash(cc, received.body)
 
 
 async def _orders(

@@ -21,6 +21,7 @@ from fake_controller.http.relations import Metadata, ToOne, new_labels, plain, r
 from fake_controller.http.spaces import SPACES
 from fake_controller.model import App, Deployment, Droplet, Space
 from fake_controller.processes import new_process, processes_for
+from fake_controller.revisions import revise
 from fake_controller.store import Tx
 
 DEFAULT_STACK = "appliance"
@@ -196,8 +197,13 @@ async def _set_state(api: Api, guid: str, action: Literal["start", "stop", "rest
         app = tx.change(app, state=state)
         processes = processes_for(tx, app, droplet, cc.config)
         if again:
+            revision = revise(tx, app, droplet)
             for process in processes:
-                tx.change(process, run_count=process.run_count + 1)
+                tx.change(
+                    process,
+                    run_count=process.run_count + 1,
+                    revision_guid=revision.guid if revision else None,
+                )
         acting.audit(f"audit.app.{action}", app)
         return [process.guid for process in processes]
 

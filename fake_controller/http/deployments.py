@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from quart import Response
 
 from fake_controller import present
-from fake_controller.errors import unprocessable
+from fake_controller.acting import Acting
+from fake_controller.deploying import Wanted
+from fake_controller.errors import CloudError, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
-from fake_controller.http.relations import OfApp
+from fake_controller.http.relations import Guid, Metadata, OfApp, new_labels, plain
 from fake_controller.model import App, Deployment
 
 DEPLOYMENTS = Listing(
@@ -24,15 +28,30 @@ DEPLOYMENTS = Listing(
 )
 
 
-class DeploymentOptions(msgspec.Struct):
+class CanaryStep(msgspec.Struct):
+    instance_weight: int
+
+
+class Canary(msgspec.Struct):
+    steps: list[CanaryStep] | None = None
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True):
     max_in_flight: int | None = None
+    web_instances: int | None = None
+    memory_in_mb: int | None = None
+    disk_in_mb: int | None = None
+    log_rate_limit_in_bytes_per_second: int | None = None
+    canary: Canary | None = None
 
 
 class NewDeployment(msgspec.Struct):
     relationships: OfApp
-    droplet: dict[str, str] | None = None
+    droplet: Guid | None = None
+    revision: Guid | None = None
     strategy: str | None = None
-    options: DeploymentOptions | None = None
+    options: Options | None = None
+    metadata: Metadata | None = None
 
 
 def routes(api: Api) -> None:
@@ -43,15 +62,21 @@ def routes(api: Api) -> None:
 
     @api.post("/v3/deployments", body=NewDeployment)
     async def deploy(wanted: NewDeployment) -> Response:
-        app_guid = wanted.relationships.app.guid
-        await api.read(lambda acting: acting.change(App, app_guid))
-        if wanted.strategy not in (None, "rolling"):
-            raise unprocessable("Strategy 'rolling' is the one supported here")
-        in_flight = (wanted.options.max_in_flight if wanted.options else None) or 1
-        if in_flight < 1:
-            raise unprocessable("Max in flight must be greater than 0")
-        droplet = (wanted.droplet or {}).get("guid")
-        deployment = await deployer.create(app_guid, droplet, in_flight)
+        order = understand(wanted)
+
+        def work(acting: Acting) -> tuple[Deployment, Deployment | None]:
+            app = acting.change(App, order.app_guid)
+            before = acting.tx.first(Deployment, app_guid=app.guid, status_value="ACTIVE")
+            made = deployer.create(acting.tx, order)
+            facts = {"deployment_guid": made.guid, "droplet_guid": made.droplet_guid}
+            acting.audit("audit.app.deployment.create", app, facts | {"request": plain(wanted)})
+            return made, before
+
+        deployment, before = await api.write(work)
+        cc.log(order.app_guid, f"Creating deployment for app with guid {order.app_guid}")
+        if before:
+            deployer.settle(before)
+        deployer.begin(deployment)
         return await api.show(DEPLOYMENTS, deployment.guid, 201)
 
     @api.get("/v3/deployments/<guid>")
@@ -62,12 +87,80 @@ def routes(api: Api) -> None:
         def settled(record: Deployment) -> bool:
             # A crash of the new version is news, too: the client decides what to do.
             crashed = any(p == record.new_process_guid for p, _ in cc.actual.crashed)
-            return record.status_value == "FINALIZED" or crashed
+            return record.status_reason not in ("DEPLOYING", "CANCELING") or crashed
 
         return api.json(present.deployment(await api.held(look, settled, on="work"), api.base))
 
     @api.post("/v3/deployments/<guid>/actions/cancel")
     async def cancel(guid: str) -> Response:
-        await api.read(lambda acting: acting.change(Deployment, guid))
-        await deployer.cancel(guid)
+        def work(acting: Acting) -> Deployment:
+            deployment = acting.change(Deployment, guid)
+            app = acting.tx.need(App, deployment.app_guid)
+            facts = {"deployment_guid": guid, "droplet_guid": deployment.droplet_guid}
+            acting.audit("audit.app.deployment.cancel", app, facts)
+            return deployer.cancel(acting.tx, guid)
+
+        deployer.settle(await api.write(work))
         return api.json({})
+
+    @api.post("/v3/deployments/<guid>/actions/continue")
+    async def go_on(guid: str) -> Response:
+        def work(acting: Acting) -> Deployment:
+            deployment = acting.change(Deployment, guid)
+            app = acting.tx.need(App, deployment.app_guid)
+            acting.audit("audit.app.deployment.continue", app, {"deployment_guid": guid})
+            return deployer.go_on(acting.tx, guid)
+
+        deployer.settle(await api.write(work))
+        return api.json({})
+
+
+def understand(wanted: NewDeployment) -> Wanted:
+    """What a request asks for.
+
+    Raises:
+      CloudError: 422 with Cloud Controller's text for what is wrong.
+    """
+    options = wanted.options or Options()
+    strategy = wanted.strategy or "rolling"
+    if strategy not in ("rolling", "canary"):
+        raise unprocessable(f"Strategy '{strategy}' is not a supported deployment strategy")
+    if wanted.droplet and wanted.revision:
+        raise unprocessable("Droplet Cannot set both fields 'droplet' and 'revision'")
+    if options.max_in_flight is not None and options.max_in_flight < 1:
+        raise unprocessable("Max in flight must be an integer greater than 0")
+    if options.canary and strategy != "canary":
+        raise unprocessable("Options.canary are only valid for Canary deployments")
+    weights = [step.instance_weight for step in (options.canary and options.canary.steps) or ()]
+    if wrong := _wrong_weights(weights):
+        raise wrong
+    limits: dict[str, Any] = {
+        "memory_in_mb": options.memory_in_mb,
+        "disk_in_mb": options.disk_in_mb,
+        "log_rate": options.log_rate_limit_in_bytes_per_second,
+    }
+    for name, low in (("memory_in_mb", 1), ("disk_in_mb", 1), ("log_rate", -1)):
+        if limits[name] is not None and not low <= limits[name] < 2**31:
+            raise unprocessable(f"{name.replace('_', ' ').capitalize()} must be at least {low}")
+    if options.web_instances is not None and not 0 <= options.web_instances < 2**31:
+        raise unprocessable("Web instances must be greater than or equal to 0")
+    return Wanted(
+        app_guid=wanted.relationships.app.guid,
+        droplet_guid=wanted.droplet.guid if wanted.droplet else None,
+        revision_guid=wanted.revision.guid if wanted.revision else None,
+        strategy=strategy,
+        max_in_flight=options.max_in_flight or 1,
+        weights=tuple(weights),
+        instances=options.web_instances,
+        limits={name: value for name, value in limits.items() if value is not None},
+        labels=new_labels(wanted),
+    )
+
+
+def _wrong_weights(weights: list[int]) -> CloudError | None:
+    of = "Options.canary.steps.instance weight"
+    if any(not 1 <= weight <= 100 for weight in weights):
+        return unprocessable(f"{of} must be an Integer between 1-100 (inclusive)")
+    if weights != sorted(weights):
+        return unprocessable(f"{of} must be sorted in ascending order")
+    return None

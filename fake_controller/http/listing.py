@@ -84,7 +84,7 @@ def understand(listing: Listing[Any], query: Query) -> Asked:
         operator = _OPERATOR.fullmatch(key)
         some = _FIELDS.fullmatch(key)
         if key in listing.filters:
-            condition &= among(listing.filters[key], values(value))
+            condition &= among(listing.filters[key], stored(values(value)))
         elif key in TIMES:
             condition &= _between(TIMES[key], value)
         elif operator and operator[1] in TIMES and operator[2] in OPERATORS:
@@ -170,6 +170,13 @@ def page(resources: list[Json], total: int, asked: Asked, url: str, query: Query
 def values(text: str) -> list[str]:
     """The parts of a filter. A comma in a name comes encoded twice; no text is "is empty"."""
     return [unquote(part) for part in text.split(",")]
+
+
+def stored(texts: Sequence[str]) -> list[str | int]:
+    """*texts* as they may be stored: a number or a truth is no text there."""
+    numbers = [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 16]
+    truths = [int(text == "true") for text in texts if text in ("true", "false")]
+    return [*texts, *numbers, *truths]
 
 
 def seconds(text: str) -> int:

@@ -29,6 +29,7 @@ from fake_controller.http import (
     package_bytes,
     packages,
     processes,
+    revisions,
     root,
     routes,
     spaces,
@@ -41,10 +42,30 @@ from fake_controller.running import Runner
 
 #: One module for each resource; what they serve is told in COVERAGE.md.
 RESOURCES = (
-    root, info, uaa, organizations, spaces, users, domains, apps, environment, features, processes,
-    packages, package_bytes, droplets, builds, deployments, jobs, routes, log_cache, staging,
-    bulk, appliance,
-)  # fmt: skip
+    root,
+    info,
+    uaa,
+    organizations,
+    spaces,
+    users,
+    domains,
+    apps,
+    environment,
+    features,
+    processes,
+    packages,
+    package_bytes,
+    droplets,
+    builds,
+    deployments,
+    revisions,
+    jobs,
+    routes,
+    log_cache,
+    staging,
+    bulk,
+    appliance,
+)
 
 
 def served(resource: ModuleType) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ A field that ends in ``_guid`` leads to another record: ``app_guid`` to an `App`
 from __future__ import annotations
 
 from fake_controller.model.apps import App, Process
-from fake_controller.model.deployments import Deployment
+from fake_controller.model.deployments import Deployment, Revision
 from fake_controller.model.events import AuditEvent
 from fake_controller.model.installation import Job, Setting
 from fake_controller.model.record import Record
@@ -28,6 +28,7 @@ __all__ = [
     "Package",
     "Process",
     "Record",
+    "Revision",
     "Role",
     "Route",
     "Setting",
@@ -49,6 +50,7 @@ RECORDS: tuple[type[Record], ...] = (
     Build,
     Droplet,
     Deployment,
+    Revision,
     AuditEvent,
     Job,
     Setting,

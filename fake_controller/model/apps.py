@@ -53,4 +53,5 @@ class Process(Record):
     readiness_invocation_timeout: int | None = None
     readiness_interval: int | None = None
     droplet_guid: str | None = None  # while deploying: this one instead of the app's
+    revision_guid: str | None = None  # what it was when it last started
     run_count: int = 0  # starts of this process; a part of the wire's version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fake_controller.present.apps import app, current_droplet
-from fake_controller.present.deployments import deployment
+from fake_controller.present.deployments import deployment, revision
 from fake_controller.present.jobs import job
 from fake_controller.present.processes import instance_stats, process
 from fake_controller.present.routes import destination, domain, route
@@ -25,6 +25,7 @@ __all__ = [
     "organization",
     "package",
     "process",
+    "revision",
     "route",
     "space",
     "timestamp",

@@ -42,7 +42,7 @@ def process(record: Process, base: str, command: str | None = None) -> Json:
         "log_rate_limit_in_bytes_per_second": record.log_rate,
         "health_check": {"type": record.health_check_type, "data": health},
         "readiness_health_check": {"type": record.readiness_type, "data": readiness},
-        "relationships": {"app": to_one(record.app_guid), "revision": None},
+        "relationships": {"app": to_one(record.app_guid), "revision": to_one(record.revision_guid)},
         "version": f"{record.guid}-{record.run_count}",
     }
 
@@ -56,7 +56,7 @@ def instance_stats(
         "index": instance.index,
         "instance_guid": instance.guid or None,
         "state": instance.state,
-        "routable": None if instance.state == "DOWN" else instance.state == "RUNNING",
+        "routable": None if instance.state == "DOWN" else instance.routable,
         "uptime": None,
         "isolation_segment": None,
         "details": instance.details,
@@ -94,6 +94,6 @@ def instance_stats(
                 "cpu_entitlement": usage["cpu"] / 100,
                 "mem": int(usage["mem"] * 1024),
                 "disk": int(usage["disk"]),
-                "log_rate": 0,
+                "log_rate": int(usage["log_rate"]),
             }
     return shown
