@@ -93,6 +93,7 @@ async def running(
             clock=Clock(),
             ids=ids,
             hosts=names(config),
+            status_login=(config.status_user, config.status_password),
         )
         nursery = await stack.enter_async_context(trio.open_nursery())
         if hub is not None and "nats_monitor" in bound.binds:

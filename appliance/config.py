@@ -215,6 +215,7 @@ class RegistryConfig:
 class LogsConfig:
     """The log store."""
 
+    bind: str = "127.0.0.1:0"  # its /varz and /healthz
     per_source: int = 16 * MIB  # bytes kept for one app, 144 a line beside its text; the oldest go
     total: int = 64 * MIB  # bytes kept for all
 
@@ -277,6 +278,8 @@ class Config:
     controller_url: str = ""  # base URL of the controller, when it runs in another process
     router_url: str = ""  # base URL of a router in another process: commands look there for apps
     sandbox: str = "auto"  # auto, require (refuse to run without isolation), off
+    status_user: str = ""  # login of every /varz, /healthz and /metrics; "" makes one at start
+    status_password: str = ""  # of that user
     trace_events: int = 20_000  # kept for `appliance trace`
     stagers: int = 1  # how many; they share the queue
     archivers: int = 2  # how many; each has a copy of every droplet

@@ -13,7 +13,7 @@ import trio
 from appliance.config import ControllerConfig
 from appliance.dea.messages import DropletExited, Heartbeat, Stop
 from appliance.health_manager.messages import Order
-from appliance.kernel.component import component
+from appliance.kernel.component import Component
 from appliance.kernel.http.server import serve_http
 from appliance.kernel.kit import Kit
 from appliance.kernel.process.folders import room_folder
@@ -95,8 +95,11 @@ async def _run(
             await background.start(_orders, cc, runner)
             background.start_soon(_prune, cc)
             async with trio.open_nursery() as serving:
-                cc.url = await serving.start(_serve_http, cc, runner, deployer)
-                await background.start(partial(component, kit, "CloudController", url=cc.url))
+                component = Component(
+                    kit, "CloudController", varz=partial(figures, cc), config=config
+                )
+                cc.url = await serving.start(_serve_http, cc, runner, deployer, component)
+                await background.start(component.run, cc.url)
                 for deployment in await store.find(Deployment, status_value="ACTIVE"):
                     deployer.begin(deployment)
                 kit.health.mark(kit.room, "ready")
@@ -115,11 +118,17 @@ async def _serve_http(
     cc: Controller,
     runner: Runner,
     deployer: Deployer,
+    component: Component,
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     app = LateApp(partial(_make_app, cc, runner, deployer))
-    blobs = [*root.blobs(cc), *package_bytes.blobs(cc), *staging.blobs(cc)]
+    blobs = [
+        *root.blobs(cc),
+        *package_bytes.blobs(cc),
+        *staging.blobs(cc),
+        *component.routes(healthz=False),
+    ]
     # Most clients ask more than the root document, and soon.
     cc.background.start_soon(app.load)
     await serve_http(
@@ -136,6 +145,17 @@ def _make_app(cc: Controller, runner: Runner, deployer: Deployer) -> Any:
     from fake_controller.http.table import make_routes
 
     return make_routes(cc, runner, deployer)
+
+
+def figures(cc: Controller) -> dict[str, object]:
+    """What /varz tells of a controller."""
+    states = [instance.state for instance in cc.actual.live.values()]
+    return {
+        "running_instances": states.count("RUNNING"),
+        "starting_instances": states.count("STARTING"),
+        "crashed_instances": len(cc.actual.crashed),
+        "stagings": len(cc.uploads),
+    }
 
 
 async def _heartbeats(

@@ -41,8 +41,7 @@ async def serve(
         await prepare(store, peers, kit)
         routes = Routes(store, peers, config, kit, password)
         component = Component(kit, "Archiver", config=config, varz=lambda: {"peers": len(peers)})
-        varz = [route for route in component.routes() if route.path == "/varz"]
-        blobs = [*routes.blobs(), *varz]
+        blobs = [*routes.blobs(), *component.routes(healthz=False)]
         async with trio.open_nursery() as background:
             async with trio.open_nursery() as serving:
                 url = await serving.start(partial(serve_http, None, config.bind, kit, blobs=blobs))

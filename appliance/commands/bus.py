@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ import trio
 
 from appliance.commands.api import Api, connected
 from appliance.commands.errors import ApiError, NoBusListener
-from appliance.commands.screen import Screen, output
+from appliance.commands.screen import Screen, output, size
+from appliance.commands.tally import Row, Tally
 from appliance.commands.target import Target, Wanted, find
+from appliance.kernel.bus.servers import servers
 from appliance.kernel.redact import redact, redact_value
 from appliance.kernel.trace import SENDER_HEADER, TRACE_HEADER
 
@@ -106,6 +109,81 @@ def request(
     screen.result(as_dict(answer, raw=raw))
 
 
+@bus.command()
+@click.argument("pattern", default=">")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two looks.",
+)
+@click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many looks.")
+@output
+@click.pass_obj
+def top(wanted: Wanted, screen: Screen, pattern: str, every: float, count: int | None) -> None:
+    """Show the busiest subjects that match PATTERN until Ctrl-C; without one, of all.
+
+    Guids and the like count as one: dea.*.start. With JSON, every look is an object of its own.
+    """
+
+    async def listen(bus: Bus, tally: Tally, *, task_status: trio.TaskStatus[None]) -> None:
+        async with bus.subscribe(pattern) as subscription:
+            task_status.started()
+            async for message in subscription:
+                tally.add(message)
+
+    async def work(bus: Bus) -> None:
+        tally, left = Tally(), count
+        async with trio.open_nursery() as nursery:
+            await nursery.start(listen, bus, tally)
+            last = trio.current_time()
+            while left is None or left > 0:
+                await trio.sleep(every)
+                now = trio.current_time()
+                show_rows(screen, tally.look(now - last))
+                last, left = now, left and left - 1
+            nursery.cancel_scope.cancel()
+
+    _with_bus(wanted, work)
+
+
+def show_rows(screen: Screen, rows: list[Row]) -> None:
+    """One look: on a terminal in the place of the one before."""
+    total = sum(row.rate for row in rows)
+    bytes_total = sum(row.bytes_rate for row in rows)
+    screen.item(
+        {
+            "messages_per_second": round(total, 1),
+            "bytes_per_second": round(bytes_total, 1),
+            "subjects": [
+                {
+                    "subject": row.subject,
+                    "messages_per_second": round(row.rate, 1),
+                    "bytes_per_second": round(row.bytes_rate, 1),
+                    "messages": row.messages,
+                    "senders": list(row.senders),
+                }
+                for row in rows
+            ],
+        }
+    )
+    if screen.live:
+        click.clear()
+        rows = rows[: max(1, shutil.get_terminal_size().lines - 4)]
+    screen.say(f"{total:.1f} messages/s, {size(bytes_total)}/s")
+    screen.table(
+        ("subject", "messages/s", "bytes/s", "messages", "from"),
+        [
+            (printable(row.subject), f"{row.rate:.1f}", size(row.bytes_rate), str(row.messages),
+             printable(", ".join(row.senders)))
+            for row in rows
+        ],
+    )  # fmt: skip
+    screen.say()
+
+
 def line(message: Message, *, raw: bool = False) -> str:
     """One message in one line: subject, sender, reply subject and data."""
     parts = [click.style(printable(message.subject), fg="cyan")]
@@ -163,7 +241,7 @@ def _with_bus(wanted: Wanted, work: Callable[[Bus], Awaitable[Any]]) -> Any:
         from appliance.kernel.bus.nats import open_nats_bus
 
         url = await address(target)
-        async with open_nats_bus(url.split(","), name=NAME) as bus:
+        async with open_nats_bus(servers(url), name=NAME) as bus:
             return await work(bus)
 
     return trio.run(main)

@@ -1,10 +1,10 @@
-"""The component protocol of 2012: announce, discover, /varz and /healthz."""
+"""The component protocol of 2012: announce, discover, /varz, /healthz; /metrics is ours."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import trio
 
 from appliance.kernel.bus.codec import encode
+from appliance.kernel.metrics import CONTENT_TYPE, PREFIX, exposition, samples, snake
 from appliance.kernel.redact import is_secret, redact
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Announce:
 
     type: str  # Stager, DEA, CloudController, Router, HealthManager, …
     uuid: str
-    host: str  # "ip:port" of /varz and /healthz
+    host: str  # "ip:port" of /varz, /healthz and (ours) /metrics
     credentials: list[str]  # [user, password]
     start: str  # RFC 3339
     index: int | None = None
@@ -60,6 +61,7 @@ class Component:
       varz: What /varz tells besides the common figures; called at each request.
       config: The room's settings for /varz; secrets are removed.
       index: Which one of several of this type.
+      counters: Keys of *varz* whose figures only grow, as /metrics has to tell.
       guarded: More paths for those with the credentials, and what is their JSON.
     """
 
@@ -71,14 +73,17 @@ class Component:
         varz: Varz = dict,
         config: object = None,
         index: int | None = None,
+        counters: Collection[str] = (),
         guarded: Mapping[str, Varz] | None = None,
     ) -> None:
         self._kit = kit
+        self._counters = counters
         self._varz = varz
         self._guarded = {"/varz": self.varz, **(guarded or {})}
         self._config = config
         self._started = trio.current_time()
-        self.user, self.password = kit.ids.hex(32), kit.ids.hex(32)
+        user, password = kit.status_login
+        self.user, self.password = user or kit.ids.hex(32), password or kit.ids.hex(32)
         self._announce = Announce(
             type=type_,
             index=index,
@@ -88,12 +93,17 @@ class Component:
             start=datetime.fromtimestamp(kit.clock.time(), UTC).isoformat(timespec="seconds"),
         )
 
-    def routes(self) -> list[Blob]:
-        """``/varz``, ``/healthz`` and the guarded paths, for the room's own server."""
+    def routes(self, *, healthz: bool = True) -> list[Blob]:
+        """``/varz``, ``/metrics`` and the guarded paths, for the room's own server.
+
+        Args:
+          healthz: Whether ``/healthz`` is among them; some servers have one for everybody.
+        """
         from appliance.kernel.http.blob_plane import Blob
 
         return [
-            Blob("GET", "/healthz", self._answer_healthz),
+            *([Blob("GET", "/healthz", self._answer_healthz)] if healthz else ()),
+            Blob("GET", "/metrics", self._answer_metrics),
             *(Blob("GET", path, self._answer_guarded) for path in self._guarded),
         ]
 
@@ -122,9 +132,35 @@ class Component:
             "start": self._announce.start,
             "uptime": self._uptime(),
             "num_cores": os.cpu_count() or 1,
+            "bus": self._kit.bus.figures(),
         }
         settings = {} if self._config is None else {"config": self._config}
         return {**common, **process_figures(), **without_secrets({**settings, **self._varz()})}
+
+    def metrics(self) -> str:
+        """The body of /metrics: the numbers of /varz, each with a name of its own."""
+        labels = {"component": self._announce.type}
+        if self._announce.index is not None:
+            labels["index"] = str(self._announce.index)
+        process = process_figures()
+        common = {
+            "ready": self._kit.health.ready(self._kit.room),
+            "uptime_seconds": round(trio.current_time() - self._started, 3),
+            "process_memory_bytes": process["mem"] * 1024,
+            "process_cpu_percent": process["cpu"],
+            "bus": self._kit.bus.figures(),
+        }
+        own = f"{PREFIX}_{snake(self._announce.type)}"
+        return exposition(
+            [
+                *samples(PREFIX, common, ("lost", "dropped"), labels),
+                *samples(own, self._varz(), self._counters, labels),
+            ]
+        )
+
+    async def _answer_metrics(self, exchange: Exchange) -> None:
+        self._authorize(exchange)
+        await exchange.reply(200, self.metrics(), content_type=CONTENT_TYPE)
 
     async def _answer_guarded(self, exchange: Exchange) -> None:
         self._authorize(exchange)
@@ -144,19 +180,6 @@ class Component:
         return format_uptime(trio.current_time() - self._started)
 
 
-async def component(
-    kit: Kit,
-    type_: str,
-    *,
-    url: str = "",
-    varz: Varz = dict,
-    index: int | None = None,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Announce a component without routes of its own, and answer whoever discovers."""
-    await Component(kit, type_, varz=varz, index=index).run(url, task_status=task_status)
-
-
 async def serve_component(
     kit: Kit,
     type_: str,
@@ -165,17 +188,20 @@ async def serve_component(
     varz: Varz = dict,
     config: object = None,
     index: int | None = None,
+    counters: Collection[str] = (),
     routes: Sequence[Blob] = (),
     guarded: Mapping[str, Varz] | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve /varz, /healthz and *routes* on a listener of their own, and announce it.
+    """Serve /varz, /healthz, /metrics and *routes* on a listener of their own, and announce it.
 
     ``started()`` gets the base URL. For rooms that have no HTTP server otherwise.
     """
     from appliance.kernel.http.server import serve_http
 
-    me = Component(kit, type_, varz=varz, config=config, index=index, guarded=guarded)
+    me = Component(
+        kit, type_, varz=varz, config=config, index=index, counters=counters, guarded=guarded
+    )
 
     async def serve(*, task_status: trio.TaskStatus[str]) -> None:
         blobs = [*me.routes(), *routes]
@@ -218,7 +244,7 @@ def _secret(key: str) -> bool:
     return key.lower() in SECRETS or is_secret(key)
 
 
-def process_figures() -> dict[str, object]:
+def process_figures() -> dict[str, float]:
     """``mem`` (KB) and ``cpu`` (percent of one core since the last call) of this process."""
     global _process
     import psutil  # 30 ms, and only asked for by /varz

@@ -73,6 +73,8 @@ class Kit:
     stopping: trio.Event = field(default_factory=trio.Event)
     #: By address: ways to programs whose network is their own, for the rooms of this process.
     dialers: dict[tuple[str, int], Dial] = field(default_factory=dict)
+    #: User and password of /varz, /healthz and /metrics; "" lets each component make its own.
+    status_login: tuple[str, str] = ("", "")
     hosts: frozenset[str] = frozenset()  # names this appliance goes by, besides loopback's
 
     def named(self, room: str) -> Kit:

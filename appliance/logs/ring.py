@@ -95,6 +95,10 @@ class Ring:
         """Lines that had to make room since the start."""
         return self._forgotten + sum(source.dropped for source in self._sources.values())
 
+    def figures(self) -> dict[str, object]:
+        """What /varz tells."""
+        return {"sources": len(self._sources), "bytes": self._bytes, "dropped": self.dropped}
+
     def add(self, source_id: str, lines: list[Line], now: int) -> None:
         """Keep *lines* of one source, in their order.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import trio
 
 from appliance.config import LogsConfig
+from appliance.kernel.component import serve_component
 from appliance.kernel.kit import Inbox, Kit
 from appliance.logs.messages import LogLines, ReadLogs, ReadLogsReply
 from appliance.logs.ring import Ring
@@ -19,20 +22,24 @@ async def serve(
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run one log store until `kit.stopping`; it has no URL, only the bus."""
+    """Run one log store until `kit.stopping`; ``started()`` gets the URL of its /varz."""
     ring = Ring(per_source=config.per_source, total=config.total)
-    async with (
-        kit.subscribe(LogLines) as batches,
-        kit.subscribe(ReadLogs, queue=QUEUE) as queries,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(collect, batches, ring, kit)
-        nursery.start_soon(answer, queries, ring, kit)
-        kit.health.mark(kit.room, "ready")
-        task_status.started("")
-        await kit.stopping.wait()
-        kit.health.mark(kit.room, "draining")
-        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as serving:
+        status = partial(serve_component, kit, "LogStore", config.bind, varz=ring.figures,
+                         config=config, counters=("dropped",))  # fmt: skip
+        url = await serving.start(status)
+        async with (
+            kit.subscribe(LogLines) as batches,
+            kit.subscribe(ReadLogs, queue=QUEUE) as queries,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(collect, batches, ring, kit)
+            nursery.start_soon(answer, queries, ring, kit)
+            kit.health.mark(kit.room, "ready")
+            task_status.started(url)
+            await kit.stopping.wait()
+            kit.health.mark(kit.room, "draining")
+            nursery.cancel_scope.cancel()
 
 
 async def collect(batches: Inbox[LogLines], ring: Ring, kit: Kit) -> None:

@@ -25,6 +25,9 @@ from appliance.router.proxy import Proxy
 SUBJECTS = "router.*"  # one subscription, so that messages stay in the order they were sent
 REGISTER_EVERY = 20  # seconds; what DEAs are asked to keep to
 GRACE_SECONDS = 5.0  # for requests in flight when the router stops
+#: Those of `varz` that only grow.
+COUNTERS = ("requests", "bad_requests", "bad_gateways", "responses_xxx",
+            *(f"responses_{number}xx" for number in range(2, 6)))  # fmt: skip
 NO_FILES_SECONDS = 0.1  # before the next try when there is no descriptor left
 
 
@@ -201,12 +204,13 @@ async def _prune(proxy: Proxy) -> None:
 async def _status(
     config: RouterConfig, kit: Kit, proxy: Proxy, *, task_status: trio.TaskStatus[str]
 ) -> None:
-    """/varz, /healthz and /routes, for those who have the component's credentials."""
+    """/varz, /healthz, /metrics and /routes, for those who have the component's credentials."""
     await serve_component(
         kit,
         "Router",
         config.status_bind,
         varz=partial(varz, proxy),
+        counters=COUNTERS,
         config=asdict(config),
         guarded={"/routes": partial(routes, proxy)},
         task_status=task_status,

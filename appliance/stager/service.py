@@ -57,6 +57,7 @@ async def _serve(
                     "Stager",
                     config.bind,
                     varz=desk.figures,
+                    counters=("staged", "failed"),
                     config=config,
                     task_status=task_status,
                 )

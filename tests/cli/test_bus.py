@@ -15,6 +15,7 @@ import trio
 
 from appliance import settings
 from appliance.commands.bus import as_dict, body, line, printable
+from appliance.commands.tally import MOST, Tally, kind
 from appliance.config import NatsConfig
 from appliance.endpoints import NAME, Endpoints
 from appliance.kernel.bus import Message
@@ -184,3 +185,56 @@ def test_settings_that_no_client_could_live_with_are_refused(nats: dict[str, Any
     with pytest.raises(ConfigError, match=r"nats\.\w+ = ") as caught:
         NatsConfig(**nats)
     assert "a@b" not in str(caught.value)
+
+
+def test_top_shows_the_busiest_subjects(run: Run, room: Room) -> None:
+    """With rates, totals and who speaks; one look after the other."""
+    done = run("bus", "top", "--every", "0.3", "-n", "2", "--output", "json")
+
+    first, second = (json.loads(one) for one in done.out.splitlines())
+    assert done.code == 0
+    assert [one["subject"] for one in second["subjects"]] == ["news.secret"]
+    assert second["subjects"][0]["messages"] > first["subjects"][0]["messages"]
+    assert 0 < second["messages_per_second"] <= 60
+    assert second["subjects"][0]["senders"] == ["dea"]
+
+
+def test_top_is_a_table_for_people(run: Run, room: Room) -> None:
+    """Only what matches the pattern is counted."""
+    done = run("bus", "top", "news.*", "--every", "0.2", "-n", "1")
+
+    assert done.code == 0
+    assert "messages/s" in done.out
+    assert "news.secret" in done.out
+    assert "dea" in done.out
+
+
+@pytest.mark.parametrize(
+    ("subject", "kind_"),
+    [
+        ("dea.heartbeat", "dea.heartbeat"),
+        ("dea.0123456789abcdef0123456789abcdef.start", "dea.*.start"),
+        ("logs.lines.0f8fad5b-d9cb-469f-a165-70867728950e", "logs.lines.*"),
+        ("_INBOX.9LyWmQ.1", "_INBOX.>"),
+        ("a.12345.b", "a.*.b"),
+        ("a.123", "a.123"),
+    ],
+)
+def test_what_names_one_of_many_is_one_row(subject: str, kind_: str) -> None:
+    """Else every instance and every answer had a row of its own."""
+    assert kind(subject) == kind_
+
+
+def test_a_flood_of_subjects_and_senders_costs_no_memory() -> None:
+    """Beyond a bound they are counted together."""
+    tally = Tally()
+    for number in range(MOST + 50):
+        tally.add(Message(f"x{number}", b"12", headers={"X-Appliance-Room": f"s{number}"}))
+        tally.add(Message("same", b"", headers={"X-Appliance-Room": f"s{number}"}))
+    rows = {row.subject: row for row in tally.look(2.0)}
+
+    assert len(rows) == MOST + 1
+    assert rows["(others)"].messages == 51
+    assert rows["(others)"].bytes_rate == 51
+    assert len(rows["same"].senders) <= 8
+    assert tally.look(1.0)[0].rate == 0

@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -15,8 +16,8 @@ import trio
 from appliance.kernel.bus.local import LocalBus
 from appliance.kernel.component import (
     Announce,
+    Component,
     DiscoverComponents,
-    component,
     format_uptime,
     serve_component,
     without_secrets,
@@ -49,9 +50,7 @@ async def test_announces_once_with_the_fields_of_2012() -> None:
     """type, index, uuid, host, credentials and start, and no uptime yet."""
     async with a_kit() as kit, trio.open_nursery() as nursery:
         async with kit.subscribe(Announce) as heard:
-            await nursery.start(
-                partial(component, kit, "DEA", url="http://127.0.0.1:1234", index=3)
-            )
+            await nursery.start(Component(kit, "DEA", index=3).run, "http://127.0.0.1:1234")
             announced = (await heard.__anext__()).body
         nursery.cancel_scope.cancel()
     assert (announced.type, announced.index, announced.host) == ("DEA", 3, "127.0.0.1:1234")
@@ -65,7 +64,7 @@ async def test_answers_discover_with_its_announcement_and_its_uptime() -> None:
     """An empty request is what the original tools send; the answer repeats the identity."""
     async with a_kit() as kit, trio.open_nursery() as nursery:
         async with kit.subscribe(Announce) as heard:
-            await nursery.start(partial(component, kit, "Stager", url="http://127.0.0.1:1"))
+            await nursery.start(Component(kit, "Stager").run, "http://127.0.0.1:1")
             announced = (await heard.__anext__()).body
         first, second = await discover(kit), await discover(kit)
         nursery.cancel_scope.cancel()
@@ -114,7 +113,38 @@ async def test_healthz_says_ok_when_the_room_is_ready() -> None:
     assert (before.status, after.status, after.body) == (503, 200, b"ok\n")
 
 
-@pytest.mark.parametrize("path", ["/varz", "/healthz"])
+async def test_metrics_are_the_numbers_of_varz_for_prometheus() -> None:
+    """Counters are told from gauges; what is no number is left out."""
+    figures = {"requests": 7, "num_apps": 2, "state": "RUNNING", "runtimes": ["ruby"]}
+    async with (
+        a_kit() as kit,
+        serving(kit, varz=lambda: figures, counters=("requests",)) as (url, auth),
+    ):
+        kit.health.mark("dea", "ready")
+        answer = await kit.http.request("GET", f"{url}/metrics", headers={"Authorization": auth})
+    lines = answer.text.splitlines()
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "# TYPE appliance_dea_requests_total counter" in lines
+    assert 'appliance_dea_requests_total{component="DEA"} 7' in lines
+    assert 'appliance_dea_num_apps{component="DEA"} 2' in lines
+    assert 'appliance_ready{component="DEA"} 1' in lines
+    assert 'appliance_bus_connected{component="DEA"} 1' in lines
+    assert any(line.startswith("appliance_process_memory_bytes") for line in lines)
+    assert "RUNNING" not in answer.text
+    assert "ruby" not in answer.text
+
+
+async def test_a_login_that_was_set_is_used() -> None:
+    """And announced; so a monitor need not listen on the bus to be let in."""
+    async with a_kit() as kit:
+        known = replace(kit, status_login=("monitor", "secret"))
+        async with serving(known) as (url, auth):
+            answer = await kit.http.request("GET", f"{url}/varz", headers={"Authorization": auth})
+    assert auth == "Basic " + b64encode(b"monitor:secret").decode()
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("path", ["/varz", "/healthz", "/metrics"])
 async def test_refuses_whoever_lacks_the_credentials(path: str) -> None:
     """No credentials and wrong ones are both 401."""
     async with a_kit() as kit, serving(kit) as (url, _):

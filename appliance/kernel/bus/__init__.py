@@ -125,5 +125,8 @@ class Bus(Protocol):
     ) -> AbstractAsyncContextManager[Subscription]:
         """Publish and receive any number of answers while the context is open."""
 
+    def figures(self) -> Mapping[str, object]:
+        """How the bus is, for /varz: its kind, whether it is connected, and what was lost."""
+
     async def flush(self) -> None:
         """Return when all that was published has reached the server, or the queues."""

@@ -95,6 +95,7 @@ class LocalBus:
         self._inboxes: dict[str, Answer | Mailbox] = {}
         self._numbers = count(1)
         self._closed = False
+        self._dropped = 0  # messages, of mailboxes that are gone
 
     def publish(
         self,
@@ -117,8 +118,7 @@ class LocalBus:
             yield mailbox
         finally:
             self.detach(mailbox, subject, queue=queue)
-            self._mailboxes.discard(mailbox)
-            mailbox.discard()
+            self._forget(mailbox)
 
     async def request(
         self,
@@ -155,8 +155,16 @@ class LocalBus:
             yield mailbox
         finally:
             del self._inboxes[inbox]
-            self._mailboxes.discard(mailbox)
-            mailbox.discard()
+            self._forget(mailbox)
+
+    def figures(self) -> Mapping[str, object]:
+        """How the bus is: what is dropped is lost to single subscribers alone."""
+        return {
+            "kind": "local",
+            "connected": not self._closed,
+            "subscriptions": sum(1 for _ in self._subscribers.items()),
+            "dropped": self._dropped + sum(mailbox.dropped for mailbox in self._mailboxes),
+        }
 
     async def flush(self) -> None:
         """Return when all that was published is in the queues, which it is at once."""
@@ -220,6 +228,11 @@ class LocalBus:
         mailbox = Mailbox(max_messages=self._queue_messages, max_bytes=self._queue_bytes)
         self._mailboxes.add(mailbox)
         return mailbox
+
+    def _forget(self, mailbox: Mailbox) -> None:
+        self._dropped += mailbox.dropped
+        self._mailboxes.discard(mailbox)
+        mailbox.discard()
 
     def _send(
         self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None

@@ -49,6 +49,7 @@ class RemoteBus:
         self._inboxes: dict[str, Answer | Mailbox] = {}  # by the whole reply subject
         self._numbers = count(INBOXES + 1)
         self._closed = False
+        self._dropped = 0  # messages that subscribers of the past were too slow for
 
     @property
     def max_payload(self) -> int:
@@ -86,6 +87,7 @@ class RemoteBus:
             yield mailbox
         finally:
             del self._mailboxes[number]
+            self._dropped += mailbox.dropped
             self._link.hand(Unsubscribe(number))
             mailbox.discard()
 
@@ -129,6 +131,16 @@ class RemoteBus:
         finally:
             del self._inboxes[inbox]
             mailbox.discard()
+
+    def figures(self) -> Mapping[str, object]:
+        """How the bus is: whether a server is in reach, and what this process dropped."""
+        return {
+            "kind": "nats",
+            "connected": self._link.connected,
+            "subscriptions": len(self._mailboxes),
+            "dropped": self._dropped + sum(mailbox.dropped for mailbox in self._mailboxes.values()),
+            "lost": self._link.lost,
+        }
 
     async def flush(self) -> None:
         """Return when all that was published has reached the server, however long that takes."""
