@@ -84,11 +84,21 @@ class StagerConfig:
     max_staging_duration: float = 15 * MINUTES  # seconds
     max_package: int = 1 * GIB  # bytes, downloaded
     max_unpacked: int = 4 * GIB  # bytes, unpacked
+    max_buildpack: int = 2 * GIB  # bytes of a classic buildpack's zip
+    max_build_cache: int = 1 * GIB  # bytes that builds of one app may leave for the next one
     package_cache: str = ""  # base URL; "" stages without one
     bind: str = "127.0.0.1:0"  # its /varz and /healthz
 
     def __post_init__(self) -> None:
-        _positive("stager", self, "max_active_tasks", "max_staging_duration", "max_package")
+        _positive(
+            "stager",
+            self,
+            "max_active_tasks",
+            "max_staging_duration",
+            "max_package",
+            "max_buildpack",
+            "max_build_cache",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

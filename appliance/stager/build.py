@@ -1,17 +1,21 @@
-"""Phase 4: lets the plugin build, with every foreign program in the sandbox."""
+"""Phase 4: what a buildpack may do, with every foreign program in the sandbox."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
 
 from appliance.kernel.kit import Kit
+from appliance.kernel.process.output import Completed
 from appliance.kernel.process.sandbox import MIB, Limits, Profile
+from appliance.stager.caches import AppCache
+from appliance.stager.environment import build_environment
 from appliance.stager.errors import BuildFailed, PackagesUnavailable, RuntimeMissing
+from appliance.stager.files import read_tree
 from appliance.stager.log import TaskLog
 from appliance.stager.messages import StagingRequest
 from appliance.stager.packages import NO_CACHE, PackageSource
@@ -25,23 +29,31 @@ LEAST_MEMORY = 1024  # MB; compilers need it, whatever the app itself is given
 STACKS = 1024  # MB that a build may map beyond that
 PROCESSES = 512  # Go's compiler and linker start many threads
 SAID = 500  # characters of a failed program's last words that go into the error
+PRINTED = 64 * 1024  # bytes kept of what a script prints for us, and not for the user
 
 
 @dataclass(kw_only=True)
 class SandboxedBuild:
-    """What a plugin may do: see `plugins.plugin.Build`, whose one implementation this is."""
+    """What a plugin may do: see `plugins.plugin.Build`, whose one implementation this is.
+
+    It is one buildpack's turn at a time, see `turn`; between turns the files are ours.
+    """
 
     request: StagingRequest
     kit: Kit
     log: TaskLog
     workspace: Workspace
     tree: Tree
-    cache: Path
+    caches: AppCache
     package_cache: str  # base URL, or ""
     framework: str
     has_command: bool
     limiter: trio.CapacityLimiter
-    ran: bool = field(default=False, init=False)  # whether a foreign program wrote to the home
+    index: str = field(default="0", init=False)
+    supplied: dict[str, str] = field(default_factory=dict, init=False)  # by earlier buildpacks
+    _cache: Path | None = field(default=None, init=False)
+    _handed: bool = field(default=False, init=False)  # the home is the sandbox's at the moment
+    _spoiled: bool = field(default=False, init=False)  # foreign programs could write to it
 
     @property
     def app(self) -> Path:
@@ -50,13 +62,35 @@ class SandboxedBuild:
 
     @property
     def deps(self) -> Path:
-        """The plugin's folder below deps, on this machine."""
-        return self.workspace.deps
+        """The buildpack's own folder below deps, on this machine."""
+        return self.workspace.deps / self.index
+
+    @property
+    def cache(self) -> Path:
+        """The buildpack's own folder that is kept for the app's next build."""
+        assert self._cache is not None, "before its first turn"
+        return self._cache
 
     @property
     def scratch(self) -> Path:
         """A folder that the sandbox does not show."""
         return self.workspace.scratch
+
+    async def turn(self, buildpack: str, index: str) -> None:
+        """From now on *buildpack* builds, in ``deps/INDEX`` and with a cache of its own."""
+        await self.take_back()
+        self.index = index
+        self.workspace.make_folder(f"deps/{index}")
+        self._cache = await self.caches.of(buildpack)
+
+    async def take_back(self) -> None:
+        """Make the files ours again; what foreign programs have changed is looked at anew."""
+        if self._handed:
+            await self.kit.spawner.sandbox.reclaim(self.workspace.home)
+            self._handed = False
+        if self._spoiled:
+            self.tree = await trio.to_thread.run_sync(read_tree, self.app, limiter=self.limiter)
+            self._spoiled = False
 
     def note(self, text: str) -> None:
         """Tell the user something, in the staging log."""
@@ -85,13 +119,6 @@ class SandboxedBuild:
         show: Sequence[Path] = (),
     ) -> None:
         """Run a program in ``app/``, its output going to the log. Raises `BuildFailed`."""
-        sandbox = self.kit.spawner.sandbox
-        if not self.ran:
-            self.ran = True
-            await sandbox.hand_over(self.workspace.home)
-        profile = self._profile(env or {}, show)
-        words = [sandbox.inside(profile, word) if isinstance(word, Path) else word for word in argv]
-        self.log.info("$ " + " ".join(words))
         said: list[str] = []
 
         def hear(text: str, is_stderr: bool) -> None:
@@ -99,17 +126,27 @@ class SandboxedBuild:
             if text.strip():
                 said[:] = [*said[-9:], text.strip()]
 
-        command = sandbox.command(profile, words)
-        # The time limit is the whole task's; see task.py.
-        done = await self.kit.spawner.run(
-            command.argv, env=command.env, cwd=command.cwd, timeout=float("inf"), on_line=hear
-        )
+        profile = self._profile(self.supplied | dict(env or {}), show)
+        self.log.info("$ " + " ".join(self._words(profile, argv)))
+        done = await self._execute(profile, argv, hear)
         if done.returncode:
-            how = f"exit status {done.returncode}"
-            if done.returncode < 0:
-                how = f"signal {-done.returncode}"
             last = " ".join(said)[-SAID:]
-            raise BuildFailed(f"{Path(argv[0]).name}: {last or 'no output'} ({how})", hint=hint)
+            name = Path(argv[0]).name
+            raise BuildFailed(f"{name}: {last or 'no output'} ({ending(done)})", hint=hint)
+
+    async def script(
+        self, *argv: str | Path, show: Sequence[Path], printed: bool = False
+    ) -> Completed:
+        """Run a buildpack's script in ``app/``; what it says goes to the log.
+
+        With *printed*, what it writes to its standard output is for us alone.
+        """
+
+        def hear(text: str, is_stderr: bool) -> None:
+            if is_stderr or not printed:
+                self.log.line(text, is_stderr)
+
+        return await self._execute(self._profile({}, show), argv, hear)
 
     async def install_python(self, requirements: str, into: Path) -> None:
         """Install from the package cache. Raises `PackagesUnavailable`."""
@@ -120,15 +157,39 @@ class SandboxedBuild:
         source = PackageSource(self.kit.http, self.package_cache, "python3", self.log)
         await source.install(requirements, into, self.scratch, self.limiter)
 
+    async def _execute(
+        self, profile: Profile, argv: Sequence[str | Path], hear: Callable[[str, bool], None]
+    ) -> Completed:
+        sandbox = self.kit.spawner.sandbox
+        if not self._handed:
+            self._handed = self._spoiled = True
+            await sandbox.hand_over(self.workspace.home)
+        command = sandbox.command(profile, self._words(profile, argv))
+        # The time limit is the whole task's; see task.py.
+        return await self.kit.spawner.run(
+            command.argv,
+            env=command.env,
+            cwd=command.cwd,
+            timeout=float("inf"),
+            limit=PRINTED,
+            on_line=hear,
+        )
+
+    def _words(self, profile: Profile, argv: Sequence[str | Path]) -> list[str]:
+        inside = self.kit.spawner.sandbox.inside
+        return [inside(profile, word) if isinstance(word, Path) else word for word in argv]
+
     def _profile(self, env: Mapping[str, str], show: Sequence[Path]) -> Profile:
         resources = self.request.properties.resources
         home = self.workspace.home
+        memory = max(resources.memory, LEAST_MEMORY)
         profile = Profile(
             name="staging",
             home=home,
             limits=Limits(
                 # The stack of every thread counts, used or not, and compilers have many.
-                memory=(max(resources.memory, LEAST_MEMORY) + STACKS) * MIB,
+                memory=(memory + STACKS) * MIB,
+                total=memory * MIB,
                 disk=max(resources.disk, LEAST_MEMORY) * MIB,
                 processes=PROCESSES,
                 files=resources.fds,
@@ -136,38 +197,21 @@ class SandboxedBuild:
             read_only={
                 path: f"/opt/{path.name}"
                 for path in show
-                if not path.is_relative_to(home) and not path.is_relative_to(self.cache)
+                if not path.is_relative_to(home)
+                and not (self._cache and path.is_relative_to(self._cache))
             },
-            writable={self.cache: "/cache"},
+            writable={self._cache: "/cache"} if self._cache else {},
         )
         place = self.kit.spawner.sandbox.inside
         own = {
             "DEPS_DIR": place(profile, home / "deps"),
             "TMPDIR": place(profile, home / "tmp"),
-            "CF_STACK": self.request.properties.stack or "",
         }
-        users = parse_environment(self.request.properties.environment)
-        return Profile(
-            name=profile.name,
-            home=home,
-            limits=profile.limits,
-            env={**env, **users, **own},
-            read_only=profile.read_only,
-            writable=profile.writable,
-        )
+        return replace(profile, env={**env, **build_environment(self.request), **own})
 
 
-def parse_environment(lines: Sequence[str]) -> dict[str, str]:
-    """The variables of ``NAME=value`` lines; without a value it is empty.
-
-    Raises:
-      BuildFailed: one has a NUL, which no environment can hold.
-    """
-    variables = {}
-    for line in lines:
-        name, _, value = line.partition("=")
-        if "\0" in line:
-            raise BuildFailed(f"The environment variable {name!r} has a NUL character in it.")
-        if name:
-            variables[name] = value
-    return variables
+def ending(done: Completed) -> str:
+    """How a program that failed has ended."""
+    if done.returncode < 0:
+        return f"signal {-done.returncode}"
+    return f"exit status {done.returncode}"

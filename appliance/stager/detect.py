@@ -1,69 +1,54 @@
-"""Decides which plugin takes an app. Pure: it sees the request and the app's files."""
+"""Decides which buildpacks may take an app, and whether one of ours recognises it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from appliance.stager.errors import NoPluginMatched, UnknownPlugin
+from appliance.stager.errors import UnknownPlugin
+from appliance.stager.messages import BUILT_IN_BUILDPACKS, BuildpackToTry, Properties
 from appliance.stager.plugins.plugin import Plugin
 from appliance.stager.tree import Tree
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Detection:
-    """The plugin that takes the app, and the reason, as the end of a sentence."""
+class Candidates:
+    """The buildpacks of a request, in order."""
 
-    plugin: Plugin
-    because: str
+    buildpacks: tuple[BuildpackToTry, ...]
+    #: Why all of them take part; "" when the first one that recognises the app takes it.
+    because: str = ""
 
 
-def detect(
-    tree: Tree,
-    *,
-    plugins: Sequence[Plugin],
-    frameworks: Mapping[str, str],
-    framework: str = "",
-    buildpacks: Sequence[str] = (),
-    command: str = "",
-) -> Detection:
-    """The plugin for *tree*: the one that was asked for, else the first that recognises it.
+def candidates(properties: Properties, frameworks: Mapping[str, str]) -> Candidates:
+    """Who may build the app: what was asked for, else all that there are.
 
     Args:
-      frameworks: Plugin names by the framework names of 2012.
-      framework: ``framework_info.name`` of the request; "" to detect.
-      buildpacks: Names as in ``cf push -b``, e.g. ``python_buildpack``; the last one decides.
-      command: The start command; an app that has one needs nothing else.
+      frameworks: Buildpack names by the framework names of 2012.
 
     Raises:
-      NoPluginMatched: nothing in the app tells what it is.
-      UnknownPlugin: *framework* or a buildpack is not among ours.
+      UnknownPlugin: the framework that was asked for is none of ours.
     """
-    by_name = {plugin.name: plugin for plugin in plugins}
+    framework = str((properties.framework_info or {}).get("name") or "")
     if framework:
-        name = frameworks.get(framework, framework)
-        if name not in by_name:
-            raise UnknownPlugin("framework", framework, [*frameworks, *by_name])
-        return Detection(plugin=by_name[name], because=f"the request says {framework}")
-    if buildpacks:
-        plugin = [_by_buildpack(name, by_name) for name in buildpacks][-1]
-        return Detection(plugin=plugin, because=f"buildpack {buildpacks[-1]} was asked for")
-    for plugin in plugins:
-        for rule in plugin.rules:
-            if rule.matches(tree):
-                return Detection(plugin=plugin, because=rule.because)
-    if command and "procfile" in by_name:
-        return Detection(plugin=by_name["procfile"], because="it has a start command")
-    raise NoPluginMatched([plugin.name for plugin in plugins])
+        if framework not in frameworks:
+            raise UnknownPlugin("framework", framework, list(frameworks))
+        named = BuildpackToTry(name=frameworks[framework], skip_detect=True)
+        return Candidates(buildpacks=(named,), because=f"the request says {framework}")
+    listed = properties.buildpack_list or [
+        BuildpackToTry(name=name, skip_detect=True) for name in properties.buildpacks
+    ]
+    if chosen := tuple(pack for pack in listed if pack.skip_detect):
+        return Candidates(buildpacks=chosen, because="it was asked for")
+    own = [BuildpackToTry(name=name) for name in BUILT_IN_BUILDPACKS]
+    return Candidates(buildpacks=tuple(listed or own))
 
 
-#: Cloud Foundry's own names for buildpacks that are called otherwise here.
-_BUILDPACKS = {"nodejs": "node", "staticfile": "static", "binary": "procfile"}
+def recognise(tree: Tree, plugin: Plugin) -> str | None:
+    """Why *plugin* takes the app, as the end of a sentence; None when it does not."""
+    return next((rule.because for rule in plugin.rules if rule.matches(tree)), None)
 
 
-def _by_buildpack(name: str, by_name: Mapping[str, Plugin]) -> Plugin:
-    short = name.lower().removesuffix("_buildpack").removesuffix("-buildpack")
-    plugin = by_name.get(_BUILDPACKS.get(short, short))
-    if plugin is None:
-        raise UnknownPlugin("buildpack", name, [f"{known}_buildpack" for known in by_name])
-    return plugin
+def names_tried(buildpacks: Sequence[BuildpackToTry]) -> list[str]:
+    """The names of *buildpacks* for the sentence that none of them fits."""
+    return [pack.name.removesuffix("_buildpack") for pack in buildpacks]

@@ -17,6 +17,23 @@ class StagingError(ApplianceError):
 
     code, status, exit_code = "staging-failed", 422, 20
     phase: ClassVar[str] = ""
+    cloud: ClassVar[str] = ""  # how a V3 build tells it; "" for a StagingError
+
+
+#: The errors of a V3 build, by the names that clients tell apart.
+NO_APP_DETECTED = (
+    "NoAppDetectedError - An app was not successfully detected by any available buildpack"
+)
+COMPILE_FAILED = "BuildpackCompileFailed - App staging failed in the buildpack compile phase"
+RELEASE_FAILED = "BuildpackReleaseFailed - App staging failed in the buildpack release phase"
+
+
+def cloud_error(error: ApplianceError) -> str:
+    """*error* as the ``error`` of a V3 build; the log tells what exactly went wrong."""
+    if isinstance(error, StagingTimedOut):
+        return f"StagingTimeExpired - Staging time expired: {error}"
+    own = error.cloud if isinstance(error, StagingError) else ""
+    return own or f"StagingError - Staging error: {error}"
 
 
 class StagerBusy(StagingError):
@@ -72,6 +89,7 @@ class NoPluginMatched(StagingError):
     """Nothing in the app tells what it is."""
 
     code, exit_code, phase = "no-plugin-matched", 21, "detect"
+    cloud = NO_APP_DETECTED
     hint = "Put a requirements.txt, package.json or Procfile at the top of the app."
 
     def __init__(self, tried: Sequence[str]) -> None:
@@ -92,6 +110,7 @@ class StartCommandMissing(StagingError):
     """The app was recognised, but not how it starts."""
 
     code, exit_code, phase = "start-command-missing", 21, "detect"
+    cloud = RELEASE_FAILED
 
     def __init__(self, framework: str, looked_for: str) -> None:
         super().__init__(
@@ -104,6 +123,7 @@ class RuntimeMissing(StagingError):
     """The machine lacks the program that runs such apps."""
 
     code, exit_code, phase = "runtime-missing", 21, "detect"
+    cloud = COMPILE_FAILED
 
     def __init__(self, runtime: str, package: str, *, elsewhere: str = "") -> None:
         where = f" (there is {elsewhere}, which the sandbox does not show)" if elsewhere else ""
@@ -117,9 +137,26 @@ class BuildFailed(StagingError):
     """The app's own build, or installing what it needs, failed."""
 
     code, exit_code, phase = "build-failed", 24, "build"
+    cloud = COMPILE_FAILED
 
     def __init__(self, reason: str, *, hint: str = "") -> None:
         super().__init__(f"Staging plugin failed: {reason}", hint=hint)
+
+
+class BuildpackUnavailable(StagingError):
+    """A buildpack could not be downloaded, or is none."""
+
+    code, exit_code, phase = "buildpack-unavailable", 22, "detect"
+
+    def __init__(self, name: str, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"The buildpack {name} cannot be used: {reason}", hint=hint)
+
+
+class ReleaseFailed(StagingError):
+    """A buildpack built the app, but did not tell how it starts."""
+
+    code, exit_code, phase = "release-failed", 24, "build"
+    cloud = RELEASE_FAILED
 
 
 class PackagesUnavailable(BuildFailed):

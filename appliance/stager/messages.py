@@ -5,6 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+#: The buildpacks that every stager has of its own, in the order in which they are tried. They
+#: go by Cloud Foundry's usual names, so that a manifest that asks for one just works.
+BUILT_IN_BUILDPACKS = (
+    "php_buildpack",
+    "ruby_buildpack",
+    "nodejs_buildpack",
+    "python_buildpack",
+    "go_buildpack",
+    "staticfile_buildpack",
+    "binary_buildpack",
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
@@ -19,8 +31,12 @@ class Resources:
 class BuildpackToTry:
     """One buildpack for the app. Ours, after what current Cloud Foundry tells its cells.
 
-    Without *url* it is one that the stager has of its own, by Cloud Foundry's usual name, or,
-    when *name* itself is a URL, the one that is found there.
+    Without *url* it is one of `BUILT_IN_BUILDPACKS`, or, when *name* itself is a URL, the one
+    that is found there: a zip, or else a git repository, whose branch may follow after ``#``.
+
+    Those with *skip_detect* all take part, in order: the last one builds the app, those before
+    it supply what they have. In a list without any of those, the first that recognises the
+    app takes it.
     """
 
     name: str  # "python_buildpack", an uploaded one's name, or a URL

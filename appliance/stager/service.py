@@ -13,11 +13,12 @@ from appliance.config import StagerConfig
 from appliance.kernel.bus import Message, Subscription
 from appliance.kernel.bus.codec import Undecodable, decode, encode
 from appliance.kernel.component import serve_component
-from appliance.kernel.kit import Kit
+from appliance.kernel.kit import Inbox, Kit
 from appliance.kernel.process.folders import room_folder
+from appliance.stager.buildpacks.shelf import Shelf
 from appliance.stager.caches import Caches
 from appliance.stager.errors import StagerBusy, StagerStopping, StagingError
-from appliance.stager.messages import StagingReply, StagingRequest
+from appliance.stager.messages import ClearBuildCaches, StagingReply, StagingRequest
 from appliance.stager.task import FAILED, Task
 
 DRAIN = 20.0  # seconds that running tasks get to finish when the stager stops
@@ -43,11 +44,18 @@ async def _serve(
     config: StagerConfig, kit: Kit, root: Path, task_status: trio.TaskStatus[str]
 ) -> None:
     sandbox = kit.spawner.sandbox
-    tasks = root / "tasks"
-    await sandbox.remove(tasks)  # what a crash left behind
-    for folder in (root, tasks, root / "cache"):
+    tasks, packs, cache = root / "tasks", root / "buildpacks", root / "cache"
+    for folder in (tasks, packs):
+        await sandbox.remove(folder)  # what a crash left behind, perhaps in the middle
+    for folder in (root, tasks, packs, cache):
         sandbox.make_root(folder)
-    desk = Desk(config=config, kit=kit, folder=tasks, caches=Caches(root / "cache", sandbox))
+    desk = Desk(
+        config=config,
+        kit=kit,
+        folder=tasks,
+        packs=packs,
+        caches=Caches(cache, sandbox, config.max_build_cache),
+    )
     try:
         async with trio.open_nursery() as background:
 
@@ -70,6 +78,10 @@ async def _serve(
                             kit.bus.subscribe(queue, queue=queue)
                         )
                         listening.start_soon(desk.take, subscription, working)
+                    clears = await subscriptions.enter_async_context(
+                        kit.subscribe(ClearBuildCaches)
+                    )
+                    listening.start_soon(desk.clear, clears)
                     kit.health.mark(kit.room, "ready")
                     task_status.started(url)
                     await kit.stopping.wait()
@@ -89,7 +101,9 @@ class Desk:
     config: StagerConfig
     kit: Kit
     folder: Path
+    packs: Path  # where unpacked buildpacks are kept
     caches: Caches
+    shelf: Shelf = field(init=False)
     waiting: int = 0
     running: int = 0
     staged: int = 0
@@ -101,6 +115,8 @@ class Desk:
     def __post_init__(self) -> None:
         self.slots = trio.CapacityLimiter(self.config.max_active_tasks)
         self.threads = trio.CapacityLimiter(2 * self.config.max_active_tasks)
+        most = self.config.max_buildpack
+        self.shelf = Shelf(root=self.packs, kit=self.kit, most=most, limiter=self.threads)
 
     def figures(self) -> dict[str, object]:
         """What /varz tells about the tasks."""
@@ -146,6 +162,12 @@ class Desk:
                 outcome = self._known[task.id] = Outcome()
                 working.start_soon(self._work, task, message, outcome)
 
+    async def clear(self, requests: Inbox[ClearBuildCaches]) -> None:
+        """Forget build caches when it is wished, one wish after the other."""
+        async for received in requests:
+            await self.caches.clear(received.body.app_id)
+            self.kit.trace.event("cache.cleared", app=received.body.app_id or "all")
+
     def _most(self) -> int:
         return self.config.max_active_tasks + self.config.max_waiting_tasks
 
@@ -162,6 +184,7 @@ class Desk:
             config=self.config,
             kit=self.kit,
             caches=self.caches,
+            shelf=self.shelf,
             folder=self.folder / self.kit.ids.hex(),
             limiter=self.threads,
         )
@@ -218,6 +241,7 @@ class Desk:
             with trio.CancelScope(shield=True):
                 await sandbox.remove(task.folder)
                 await self.caches.prune()
+                await self.shelf.prune()
 
     def _forget(self) -> None:
         finished = [key for key, known in self._known.items() if known.finished.is_set()]

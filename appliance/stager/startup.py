@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 #: Stands for the runtime's executable; the DEA puts the path in when it unpacks the droplet.
 RUNTIME_TOKEN = "%VCAP_LOCAL_RUNTIME%"
@@ -26,7 +26,9 @@ for script in deps/*/profile.d/*.sh profile.d/*.sh; do
   [ -f "$script" ] && . "$script"
 done
 cd app
-[ -f .profile ] && . ./.profile
+for script in .profile.d/*.sh .profile; do
+  [ -f "$script" ] && . "./$script"
+done
 # Whoever reads our output himself says so; else it goes to files.
 [ -n "$VCAP_STREAM_LOGS" ] || exec > ../logs/stdout.log 2> ../logs/stderr.log
 # The app gets a process group of its own, so that a signal for this script, or for its
@@ -63,6 +65,9 @@ kill -9 $APP_PPID
 exit 0
 """
 
+#: For an app whose buildpacks do not say how it starts, when it is started without a command.
+NO_COMMAND = "echo 'No start command was given, and the buildpack has none.' >&2; exit 1"
+
 _SHELL = re.compile(r"[;&|<>\n()`]|^\s*\w+=")
 
 
@@ -91,7 +96,9 @@ def profile_script(env: Mapping[str, str]) -> str:
 
 
 def staging_info(
-    detected: str, process_types: Mapping[str, str], config: Mapping[str, object] | None = None
+    detected: str,
+    process_types: Mapping[str, str],
+    sidecars: Sequence[Mapping[str, object]] = (),
 ) -> str:
     """The text of ``staging_info.yml``: JSON, which is YAML too."""
     info: dict[str, object] = {
@@ -99,14 +106,14 @@ def staging_info(
         "start_command": main_command(process_types),
         "process_types": dict(process_types),
     }
-    if config:
-        info["config"] = dict(config)
+    if sidecars:
+        info["sidecars"] = list(sidecars)
     return json.dumps(info, indent=2) + "\n"
 
 
 def main_command(process_types: Mapping[str, str]) -> str:
-    """The command that ``startup`` runs: the web process's, else the first one's."""
-    return process_types.get("web") or next(iter(process_types.values()))
+    """The command that ``startup`` runs: the web process's, else the first one's, else ""."""
+    return process_types.get("web") or next(iter(process_types.values()), "")
 
 
 def _export_lines(exports: Mapping[str, str | None]) -> str:

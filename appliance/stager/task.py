@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import trio
@@ -16,25 +16,31 @@ from appliance.kernel.http.errors import from_os_error
 from appliance.kernel.kit import Kit
 from appliance.kernel.process.archive import Packed
 from appliance.stager.build import SandboxedBuild
+from appliance.stager.buildpacks.shelf import Shelf, size_text
 from appliance.stager.caches import Caches
-from appliance.stager.detect import Detection, detect
-from appliance.stager.errors import StagingError, StagingTimedOut, StartCommandMissing
+from appliance.stager.detect import candidates
+from appliance.stager.errors import StagingError, StagingTimedOut, cloud_error
 from appliance.stager.fetch import fetch
-from appliance.stager.files import read_tree
+from appliance.stager.files import read_inside, read_tree
+from appliance.stager.group import Participant, form_group
 from appliance.stager.log import TaskLog
-from appliance.stager.messages import StagingReply, StagingRequest
+from appliance.stager.messages import (
+    BuildpackUsed,
+    StagedSidecar,
+    StagingReply,
+    StagingRequest,
+)
 from appliance.stager.pack import pack
 from appliance.stager.plugins.plugin import Launch
-from appliance.stager.plugins.registry import FRAMEWORKS, PLUGINS
+from appliance.stager.plugins.registry import FRAMEWORKS
 from appliance.stager.procfile import parse_procfile
 from appliance.stager.startup import (
+    NO_COMMAND,
     main_command,
-    profile_script,
     staging_info,
     startup_script,
     stop_script,
 )
-from appliance.stager.tree import Tree
 from appliance.stager.unpack import unpack
 from appliance.stager.upload import upload
 from appliance.stager.workspace import Workspace
@@ -51,6 +57,7 @@ class Task:
     config: StagerConfig
     kit: Kit
     caches: Caches
+    shelf: Shelf
     folder: Path  # of this task alone; removed by whoever made it
     limiter: trio.CapacityLimiter  # threads that unpack and pack
     log: TaskLog = field(init=False)
@@ -87,17 +94,20 @@ class Task:
         limit = min(self.config.max_staging_duration, self.request.timeout or math.inf)
         try:
             with trio.move_on_after(limit) as patience:
-                process_types, droplet = await self._stage()
+                built, droplet = await self._stage()
                 self.log.info("Done!")
                 return StagingReply(
                     task_id=self.id,
                     task_log=self.log.text(),
                     detected=self.detected,
-                    process_types=process_types,
+                    process_types=built.process_types,
                     droplet_sha1=droplet.sha1,
                     droplet_size=droplet.size,
                     sandbox=self.kit.spawner.sandbox.kind,
                     phases=self.phases,
+                    buildpacks=built.buildpacks,
+                    sidecars=built.sidecars,
+                    execution_metadata="",
                 )
             if patience.cancelled_caught:
                 raise StagingTimedOut(limit)
@@ -124,9 +134,10 @@ class Task:
             detected=self.detected,
             sandbox=self.kit.spawner.sandbox.kind,
             phases=self.phases,
+            cloud_error=cloud_error(error),
         )
 
-    async def _stage(self) -> tuple[dict[str, str], Packed]:
+    async def _stage(self) -> tuple[Built, Packed]:
         workspace = Workspace(self.folder)
         request = self.request
         self.log.info("Setting up temporary directories")
@@ -144,81 +155,87 @@ class Task:
             await unpack(
                 package, workspace.app, limit=self.config.max_unpacked, limiter=self.limiter
             )
-        with self._phase("detect"):
-            self.log.info("Staging application")
-            tree = await trio.to_thread.run_sync(read_tree, workspace.app, limiter=self.limiter)
-            commands = self._commands(tree)
-            found = self._detect(tree, "".join(commands.values()))
-        with self._phase("build"):
-            process_types = await self._build(workspace, tree, found, commands)
+        self.log.info("Staging application")
+        built = await self._buildpacks(workspace)
         with self._phase("pack"):
             self.log.info("Creating droplet")
             target = workspace.scratch / "droplet.tgz"
             droplet = await pack(workspace.home, target, limiter=self.limiter)
         with self._phase("upload"):
+            self.log.info("Uploading droplet, build artifacts cache...")
             self.log.info("Uploading droplet")
             await upload(self.kit.http, request.upload_uri, droplet.path)
-        return process_types, droplet
+            self.log.info(f"Uploaded droplet ({size_text(droplet.size)})")
+            self.log.info("Uploading complete")
+        return built, droplet
 
-    def _commands(self, tree: Tree) -> dict[str, str]:
-        """What the app and the request say about starting; the request wins."""
-        commands = parse_procfile(tree.read("Procfile")) if tree.has("Procfile") else {}
-        if command := self.request.properties.meta.get("command"):
-            commands["web"] = str(command)
-        return commands
-
-    def _detect(self, tree: Tree, command: str) -> Detection:
-        properties = self.request.properties
-        found = detect(
-            tree,
-            plugins=PLUGINS,
-            frameworks=FRAMEWORKS,
-            framework=str((properties.framework_info or {}).get("name") or ""),
-            buildpacks=properties.buildpacks,
-            command=command,
-        )
-        self.detected = found.plugin.name
-        self.log.info(f"Detected {found.plugin.name}: {found.because}")
-        return found
-
-    async def _build(
-        self, workspace: Workspace, tree: Tree, found: Detection, commands: dict[str, str]
-    ) -> dict[str, str]:
-        """Let the plugin build, then write the droplet's frame around it."""
-        async with self.caches.of(self.app_id) as cache:
+    async def _buildpacks(self, workspace: Workspace) -> Built:
+        """Detect and build; the app's cache is this task's alone meanwhile."""
+        tree = await trio.to_thread.run_sync(read_tree, workspace.app, limiter=self.limiter)
+        async with self.caches.of(self.app_id) as cache, AsyncExitStack() as borrowed:
             build = SandboxedBuild(
                 request=self.request,
                 kit=self.kit,
                 log=self.log,
                 workspace=workspace,
                 tree=tree,
-                cache=cache,
+                caches=cache,
                 package_cache=self.config.package_cache,
                 framework=str((self.request.properties.framework_info or {}).get("name") or ""),
-                has_command=bool(commands),
+                has_command=bool(self._commands(workspace)),
                 limiter=self.limiter,
             )
-            launch = await found.plugin.build(build)
-            if build.ran:
-                await self.kit.spawner.sandbox.reclaim(workspace.home)
-        process_types = ({"web": launch.web} if launch.web else {}) | commands
-        if not process_types:
-            raise StartCommandMissing(found.plugin.name, "one")
-        self._write_frame(workspace, found.plugin.name, launch, process_types)
-        return process_types
+            with self._phase("detect"):
+                found = candidates(self.request.properties, FRAMEWORKS)
+                group = await form_group(found, build, self.shelf, borrowed)
+                self.detected = group.last.detected
+                self.log.info(f"Detected {self.detected}: {group.because}")
+            with self._phase("build"):
+                self.log.info("Staging...")
+                launch, used = await group.build(build)
+                built = self._frame(workspace, group.last, launch, used)
+                kept = await self.caches.keep_what_fits(cache)
+                self.log.info("Exit status 0")
+                self.log.info(f"Build artifacts cache: {size_text(kept)}")
+        return built
 
-    def _write_frame(
-        self, workspace: Workspace, name: str, launch: Launch, process_types: dict[str, str]
-    ) -> None:
-        command = main_command(process_types)
+    def _commands(self, workspace: Workspace) -> dict[str, str]:
+        """What the app and the request say about starting; the request wins."""
+        commands = parse_procfile(read_inside(workspace.app, "Procfile"))
+        if command := self.request.properties.meta.get("command"):
+            commands["web"] = str(command)
+        return commands
+
+    def _frame(
+        self, workspace: Workspace, last: Participant, launch: Launch, used: list[BuildpackUsed]
+    ) -> Built:
+        """Write the droplet's frame around what was built."""
+        types = {one.type: one.command for one in launch.processes if not one.sidecar_for}
+        if launch.web:
+            types["web"] = launch.web
+        # Looked at again: a buildpack may have written the Procfile.
+        types |= self._commands(workspace)
+        sidecars = [
+            StagedSidecar(
+                name=one.type,
+                command=one.command,
+                process_types=list(one.sidecar_for),
+                memory=one.memory,
+            )
+            for one in launch.processes
+            if one.sidecar_for
+        ]
+        if not types.get("web"):
+            last.check_start(types, self.log)
+        command = main_command(types)
         # Who names a runtime speaks as in 2012, and his DEA puts its own path in.
         if command == launch.web and launch.startup and self.request.properties.runtime_info:
             command = launch.startup
-        if launch.env:
-            workspace.write(f"profile.d/0_{name}.sh", profile_script(launch.env), 0o644)
-        workspace.write("staging_info.yml", staging_info(name, process_types), 0o644)
-        workspace.write("startup", startup_script(command), 0o500)
+        info = staging_info(last.detected, types, [asdict(one) for one in sidecars])
+        workspace.write("staging_info.yml", info, 0o644)
+        workspace.write("startup", startup_script(command or NO_COMMAND), 0o500)
         workspace.write("stop", stop_script(), 0o500)
+        return Built(process_types=types, sidecars=sidecars, buildpacks=used)
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
@@ -230,6 +247,15 @@ class Task:
             seconds = trio.current_time() - started
             self.phases[name] = round(seconds, 4)
             self.kit.trace.event("phase.finished", phase=name, ms=_milliseconds(seconds))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Built:
+    """What the buildpacks made of the app, for the reply."""
+
+    process_types: dict[str, str]
+    sidecars: list[StagedSidecar]
+    buildpacks: list[BuildpackUsed]
 
 
 def _milliseconds(seconds: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.stager.errors import BuildFailed
+from appliance.stager.files import open_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ class Workspace:
 
     @property
     def deps(self) -> Path:
-        """What the first (and only) plugin installs."""
-        return self.home / "deps" / "0"
+        """What the buildpacks install, in a folder each."""
+        return self.home / "deps"
 
     @property
     def scratch(self) -> Path:
@@ -41,6 +42,21 @@ class Workspace:
         for folder in (self.app, self.deps, *map(self.home.joinpath, ("profile.d", "logs", "tmp"))):
             folder.mkdir(parents=True)
 
+    def make_folder(self, name: str) -> None:
+        """Make a new folder, *name* below `home`, where nothing of that name may be.
+
+        Raises:
+          BuildFailed: the build put something in its place.
+        """
+        folder, _, last = name.rpartition("/")
+        above = self._open(folder)
+        try:
+            os.mkdir(last, 0o755, dir_fd=above)
+        except FileExistsError:
+            raise BuildFailed(f"The build made {name} by itself.") from None
+        finally:
+            os.close(above)
+
     def write(self, name: str, text: str, mode: int) -> None:
         """Write a file of the droplet's frame, *name* below `home`.
 
@@ -51,11 +67,7 @@ class Workspace:
           BuildFailed: the build put something else in place of a folder.
         """
         folder, _, last = name.rpartition("/")
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            above = os.open(self.home / folder, flags)
-        except OSError:
-            raise BuildFailed(f"The build removed or replaced the folder {folder}/.") from None
+        above = self._open(folder)
         try:
             try:
                 os.unlink(last, dir_fd=above)
@@ -69,3 +81,9 @@ class Workspace:
                 os.fchmod(file.fileno(), mode)
         finally:
             os.close(above)
+
+    def _open(self, folder: str) -> int:
+        try:
+            return open_folder(self.home, folder)
+        except OSError:
+            raise BuildFailed(f"The build removed or replaced the folder {folder}/.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -32,7 +33,7 @@ from appliance.kernel.process.output import Lines
 from appliance.kernel.process.sandbox import Profile
 from appliance.kernel.process.spawner import Child, open_spawner
 from appliance.kernel.trace import Event, Trace
-from appliance.stager.messages import Properties, StagingReply, StagingRequest
+from appliance.stager.messages import BuildpackToTry, Properties, StagingReply, StagingRequest
 from appliance.stager.service import serve
 
 SAMPLES = Path(__file__).parents[2] / "sample_apps"
@@ -77,6 +78,8 @@ class Bench:
     droplets: list[Droplet] = field(default_factory=list)
     package: Path | None = None
     refuse_upload: int = 0
+    buildpacks: dict[str, bytes] = field(default_factory=dict)  # zips by name
+    given: list[str] = field(default_factory=list)  # names of those that were downloaded
     held: trio.Event | None = None  # downloads wait for it
     asked: trio.Event = field(default_factory=trio.Event)  # a download has begun
     downloads: int = 0
@@ -120,6 +123,31 @@ class Bench:
         else:
             await exchange.send_file(self.package)
 
+    def buildpack(self, name: str, scripts: Mapping[str, str], **more: Any) -> BuildpackToTry:
+        """Offer a classic buildpack of these files; what a request says to have it."""
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path, text in scripts.items():
+                archive.writestr(path, text)  # without x-bits, as some tools write them
+        self.buildpacks[name] = packed.getvalue()
+        fields = {
+            "url": f"{self.url}/buildpacks/{name}.zip".replace("//", "//user:secret@", 1),
+            "sha256": hashlib.sha256(packed.getvalue()).hexdigest(),
+            "skip_detect": True,
+        }
+        return BuildpackToTry(name=name, **fields | more)
+
+    async def give_buildpack(self, exchange: Exchange) -> None:
+        """``GET``: an uploaded buildpack, to whoever has the credentials."""
+        name = exchange.params["name"].removesuffix(".zip")
+        self.given.append(name)
+        if "authorization" not in exchange.headers or name not in self.buildpacks:
+            await exchange.reply(404, "There is no such buildpack.")
+            return
+        file = self.folder / f"{name}.zip"
+        file.write_bytes(self.buildpacks[name])
+        await exchange.send_file(file)
+
     async def take(self, exchange: Exchange) -> None:
         """``POST``: the droplet."""
         form = await exchange.receive_form(self.folder, limit=500 * MIB)
@@ -146,6 +174,7 @@ async def running_bench(
         routes = [
             Blob("GET", "/staging/app/:id", bench.give),
             Blob("POST", "/staging/droplet/:id", bench.take),
+            Blob("GET", "/buildpacks/:name", bench.give_buildpack),
         ]
         async with trio.open_nursery() as nursery:
             bench.url = await nursery.start(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.stager.build import parse_environment
+from appliance.stager.environment import parse_environment
 from appliance.stager.errors import BuildFailed
 from appliance.stager.plugins.static import staticfile
 from appliance.stager.procfile import parse_procfile

@@ -29,10 +29,21 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Process:
+    """A command by its process type, or, with *sidecar_for*, one that runs beside those types."""
+
+    type: str
+    command: str  # a line of shell, run in app/
+    sidecar_for: tuple[str, ...] = ()
+    memory: int | None = None  # MB, of a sidecar
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
     """How the built app starts."""
 
     web: str = ""  # a line of shell, run in app/; "" when only a Procfile can tell
+    processes: tuple[Process, ...] = ()  # further ones, and sidecars
     startup: str = ""  # the same for ``startup`` when a 2012 client asked: with token and ``$@``
     env: Mapping[str, str] = field(default_factory=dict)  # expanded by the shell at start
 
@@ -41,7 +52,7 @@ class Build(Protocol):
     """What a plugin may do while it builds. The app is in place already, under *app*."""
 
     tree: Tree
-    cache: Path  # kept for the app's next build
+    index: str  # of the buildpack's folder below deps
     framework: str  # as the request named it, e.g. "rack"; "" when detected
     has_command: bool  # whether a Procfile or the request says how the app starts
 
@@ -51,7 +62,11 @@ class Build(Protocol):
 
     @property
     def deps(self) -> Path:
-        """deps/0 of the droplet on this machine; /home/vcap/deps/0 in the sandbox."""
+        """deps/INDEX of the droplet on this machine; $DEPS_DIR/INDEX when it runs."""
+
+    @property
+    def cache(self) -> Path:
+        """A folder that is kept for the app's next build."""
 
     @property
     def scratch(self) -> Path:

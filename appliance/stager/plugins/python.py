@@ -19,8 +19,6 @@ WSGIREF = (
 )
 GUNICORN = "gunicorn --bind ${VCAP_APP_HOST:-0.0.0.0}:$PORT wsgi:application"
 
-_SITE = "$DEPS_DIR/0/python"
-
 
 class PythonPlugin:
     """Installs what the app requires and starts ``app.py`` or ``main.py``."""
@@ -33,7 +31,7 @@ class PythonPlugin:
     )
 
     async def build(self, build: Build) -> Launch:
-        """Install the requirements into ``deps/0/python`` and find the main file."""
+        """Install the requirements into ``deps/INDEX/python`` and find the main file."""
         python = build.runtime("python3", package="python3")
         site = build.deps / "python"
         requirements = gather_requirements(build.tree)
@@ -47,9 +45,10 @@ class PythonPlugin:
         web = self._web(build, requirements)
         if not web and not build.has_command:
             raise StartCommandMissing("Python", "an app.py or main.py")
+        installed = f"$DEPS_DIR/{build.index}/python"
         env = {
-            "PATH": f"{_SITE}/bin:$PATH",
-            "PYTHONPATH": f"{_SITE}${{PYTHONPATH:+:$PYTHONPATH}}",
+            "PATH": f"{installed}/bin:$PATH",
+            "PYTHONPATH": f"{installed}${{PYTHONPATH:+:$PYTHONPATH}}",
             "PYTHONUNBUFFERED": "${PYTHONUNBUFFERED:-1}",
         }
         return Launch(web=web, env=env)

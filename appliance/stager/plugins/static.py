@@ -28,7 +28,7 @@ class StaticPlugin:
         target = build.deps / "static"
         target.mkdir()
         shutil.copyfile(Path(__file__).with_name("static_server.py"), target / "serve.py")
-        web = "python3 $DEPS_DIR/0/static/serve.py"
+        web = f"python3 $DEPS_DIR/{build.index}/static/serve.py"
         if settings.get("pushstate") == "enabled":
             web += " --pushstate"
         return Launch(web=f"{web} {_folder(settings.get('root', '.'))}")

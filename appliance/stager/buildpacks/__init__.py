@@ -1,0 +1,1 @@
+"""Classic Cloud Foundry buildpacks: brought here, and run in the sandbox."""
