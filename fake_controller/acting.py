@@ -60,7 +60,7 @@ class Acting:
         """The record; raises "App not found" and the like."""
         record = self.sees(kind, guid)
         if record is None:
-            raise missing(kind.__name__)
+            raise missing(kind.noun())
         return record
 
     def change(self, kind: type[R], guid: str | None, *, rule: Rule | None = None) -> R:
@@ -89,7 +89,7 @@ class Acting:
         """The record that a body refers to; raises 422 "Invalid space. Ensure that …"."""
         record = self.sees(kind, guid)
         if record is None:
-            noun = kind.__name__.lower()
+            noun = kind.noun().lower()
             raise unprocessable(
                 f"Invalid {noun}. Ensure that the {noun} exists and you have access to it."
             )

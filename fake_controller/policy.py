@@ -6,6 +6,7 @@ from fake_controller.access import (
     SPACE_MANAGERS,
     SUPPORTERS,
     Policy,
+    Rule,
     admins,
     changed_in_organization,
     changed_in_space,
@@ -30,6 +31,9 @@ from fake_controller.model import (
     Revision,
     Role,
     Route,
+    ServiceCredentialBinding,
+    ServiceInstance,
+    ServiceInstanceShare,
     Space,
     User,
 )
@@ -37,6 +41,12 @@ from fake_controller.model import (
 OF_APP = Policy(seen_in_space("app.space_guid"), changed_in_space("app.space_guid"))
 OF_SPACE = Policy(seen_in_space("space_guid"), changed_in_space("space_guid"))
 OF_ALL = Policy(everyone, admins)
+
+
+def of_keys(rule: Rule) -> Rule:
+    """*rule*, of service keys alone: they are where their instance is."""
+    return lambda access: is_("type", "key") & rule(access)
+
 
 POLICIES: dict[type[Record], Policy] = {
     Organization: Policy(seen_in_organization("guid"), changed_in_organization("guid")),
@@ -71,6 +81,28 @@ POLICIES: dict[type[Record], Policy] = {
     Droplet: OF_APP,
     Deployment: OF_APP,
     Revision: OF_APP,
+    # Who works in a space that an instance is shared with sees it, and binds it there.
+    ServiceInstance: Policy(
+        either(
+            seen_in_space("space_guid"),
+            seen_in_space("service_instance_shares[service_instance_guid].space_guid"),
+        ),
+        changed_in_space("space_guid"),
+    ),
+    ServiceInstanceShare: Policy(
+        either(seen_in_space("space_guid"), seen_in_space("service_instance.space_guid")),
+        changed_in_space("service_instance.space_guid"),
+    ),
+    ServiceCredentialBinding: Policy(
+        either(
+            seen_in_space("app.space_guid"),
+            of_keys(seen_in_space("service_instance.space_guid")),
+        ),
+        either(
+            changed_in_space("app.space_guid"),
+            of_keys(changed_in_space("service_instance.space_guid")),
+        ),
+    ),
     AuditEvent: Policy(
         either(seen_in_space("space_guid"), changed_in_organization("organization_guid")),
         lambda _: NONE,

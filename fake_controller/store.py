@@ -88,7 +88,7 @@ class Tx:
         """The record; raises "App not found" and the like when there is none."""
         record = self.get(kind, guid)
         if record is None:
-            raise missing(kind.__name__)
+            raise missing(kind.noun())
         return record
 
     def find(

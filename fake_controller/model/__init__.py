@@ -11,11 +11,19 @@ from fake_controller.model.events import AuditEvent
 from fake_controller.model.installation import Job, Setting
 from fake_controller.model.record import Record
 from fake_controller.model.routes import Destination, Domain, Route
+from fake_controller.model.services import (
+    UNFINISHED,
+    Operation,
+    ServiceCredentialBinding,
+    ServiceInstance,
+    ServiceInstanceShare,
+)
 from fake_controller.model.staging import Build, Droplet, Package
 from fake_controller.model.tenants import Organization, Role, Space, User
 
 __all__ = [
     "RECORDS",
+    "UNFINISHED",
     "App",
     "AuditEvent",
     "Build",
@@ -24,6 +32,7 @@ __all__ = [
     "Domain",
     "Droplet",
     "Job",
+    "Operation",
     "Organization",
     "Package",
     "Process",
@@ -31,6 +40,9 @@ __all__ = [
     "Revision",
     "Role",
     "Route",
+    "ServiceCredentialBinding",
+    "ServiceInstance",
+    "ServiceInstanceShare",
     "Setting",
     "Space",
     "User",
@@ -51,6 +63,9 @@ RECORDS: tuple[type[Record], ...] = (
     Droplet,
     Deployment,
     Revision,
+    ServiceInstance,
+    ServiceInstanceShare,
+    ServiceCredentialBinding,
     AuditEvent,
     Job,
     Setting,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -18,3 +19,8 @@ class Record:
     updated_at: float
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def noun(cls) -> str:
+        """What messages call one: "App", "Service instance"."""
+        return re.sub(r"\B(?=[A-Z])", " ", cls.__name__).capitalize()

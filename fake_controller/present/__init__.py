@@ -7,6 +7,11 @@ from fake_controller.present.deployments import deployment, revision
 from fake_controller.present.jobs import job
 from fake_controller.present.processes import instance_stats, process
 from fake_controller.present.routes import destination, domain, route
+from fake_controller.present.services import (
+    service_credential_binding,
+    service_credential_binding_details,
+    service_instance,
+)
 from fake_controller.present.shape import HIDDEN, timestamp, to_one
 from fake_controller.present.staging import build, droplet, package
 from fake_controller.present.tenants import organization, space, user
@@ -27,6 +32,9 @@ __all__ = [
     "process",
     "revision",
     "route",
+    "service_credential_binding",
+    "service_credential_binding_details",
+    "service_instance",
     "space",
     "timestamp",
     "to_one",

@@ -1,0 +1,1 @@
+"""Service instances and bindings: the rules of Cloud Controller, and the work behind them."""
