@@ -16,9 +16,14 @@ from fake_controller.model import (
     Process,
     Revision,
     Route,
+    ServiceCredentialBinding,
 )
 from fake_controller.running import Runner
 from fake_controller.store import Tx
+
+OF_AN_APP = (
+    Process, Droplet, Package, Build, Deployment, Revision, Destination, ServiceCredentialBinding,
+)  # fmt: skip
 
 
 async def delete_app(cc: Controller, runner: Runner, guid: str) -> None:
@@ -29,7 +34,7 @@ async def delete_app(cc: Controller, runner: Runner, guid: str) -> None:
         processes = [p.guid for p in tx.find(Process, app_guid=guid)]
         droplets = [d.sha1 for d in tx.find(Droplet, app_guid=guid) if d.sha1]
         packages = [p.guid for p in tx.find(Package, app_guid=guid)]
-        for kind in (Process, Droplet, Package, Build, Deployment, Revision, Destination):
+        for kind in OF_AN_APP:
             for record in tx.find(kind, app_guid=guid):
                 tx.delete(record)
         tx.delete(app)

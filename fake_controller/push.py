@@ -14,6 +14,7 @@ current and starts the app, or asks for a deployment (`deploying`).
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from appliance.kernel.bus import NoResponders, RequestTimeout
@@ -22,6 +23,7 @@ from appliance.kernel.http.blob_plane import Spooled
 from appliance.stager.messages import Properties, Resources, StagingReply, StagingRequest
 from fake_controller.controller import Controller, Upload
 from fake_controller.model import App, Build, Droplet, Process
+from fake_controller.services.bound import bound_services, vcap_services
 from fake_controller.store import Tx
 
 NO_STAGER = "no-stager"
@@ -37,11 +39,8 @@ async def stage(cc: Controller, build: Build, app: App) -> None:
     upload = Upload(app_guid=app.guid, build_guid=build.guid)
     upload_id = kit.ids.hex()
     cc.uploads[upload_id] = upload
-    web = await cc.store.read(
-        lambda tx: tx.find(Process, app_guid=app.guid, type="web", order_by="-created_at", limit=1)
-    )
-    command = web[0].command if web else None
-    request = staging_request(cc, build, app, upload_id, command)
+    command, services = await cc.store.read(lambda tx: _told(tx, app))
+    request = staging_request(cc, build, app, upload_id, command, services)
     try:
         reply = await kit.request(request, StagingReply, timeout=cc.config.staging_timeout)
     except NoResponders:
@@ -68,8 +67,19 @@ async def stage(cc: Controller, build: Build, app: App) -> None:
         kit.trace.event("push.staged", app=app.guid, build=build.guid)
 
 
+def _told(tx: Tx, app: App) -> tuple[str | None, list[dict[str, Any]]]:
+    """What a stager is told besides the app: its start command, and what is bound to it."""
+    web = tx.latest(Process, app_guid=app.guid, type="web")
+    return web.command if web else None, bound_services(tx, app.guid)
+
+
 def staging_request(
-    cc: Controller, build: Build, app: App, upload_id: str, command: str | None
+    cc: Controller,
+    build: Build,
+    app: App,
+    upload_id: str,
+    command: str | None,
+    services: list[dict[str, Any]],
 ) -> StagingRequest:
     """The request of 2012, with this controller's one-shot addresses in it."""
     return StagingRequest(
@@ -82,6 +92,8 @@ def staging_request(
             environment=[f"{name}={value}" for name, value in app.environment.items()],
             buildpacks=list(build.buildpacks),
             stack=build.stack,
+            services=services,
+            vcap_services=vcap_services(services),
             meta={"command": command} if command else {},
         ),
         timeout=cc.config.staging_timeout,

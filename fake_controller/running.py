@@ -21,6 +21,7 @@ from fake_controller.model import (
     Space,
 )
 from fake_controller.naming import asking, routes_of
+from fake_controller.services.bound import bound_services
 from fake_controller.store import Tx
 
 DISCOVER_TIMEOUT = 2.0  # seconds for a DEA to say that it has room
@@ -36,6 +37,7 @@ class Desired:
     routes: dict[str, Routing]  # by URI
     space: Space | None
     organization: Organization | None
+    services: list[dict[str, Any]]  # that are bound
 
     @property
     def instances(self) -> int:
@@ -65,6 +67,7 @@ def desired(tx: Tx, process: Process) -> Desired:
         routes=routes_of(tx, app.guid, process.type),
         space=space,
         organization=tx.get(Organization, space.organization_guid) if space else None,
+        services=bound_services(tx, app.guid),
     )
 
 
@@ -243,6 +246,7 @@ def start_message(wanted: Desired, index: int, guid: str, cc: Controller) -> Sta
         executableUris=archivers[1:],
         uris=wanted.uris,
         routing=asking(wanted.routes),
+        services=wanted.services,
         env=[f"{name}={value}" for name, value in app.environment.items()],
         limits=_limits(process),
         app_id=app.guid,

@@ -15,6 +15,7 @@ from fake_controller.http.api import Api
 from fake_controller.http.relations import merged
 from fake_controller.model import App, Process
 from fake_controller.running import desired, vcap_application
+from fake_controller.services.bound import bound_services, vcap_services
 
 RESERVED = ("VCAP_", "VMC_")
 READABLE = changed_in_space("space_guid", SECRET_READERS)
@@ -52,19 +53,20 @@ def routes(api: Api) -> None:
 
     @api.get("/v3/apps/<guid>/env")
     async def env(guid: str) -> Response:
-        def look(acting: Acting) -> tuple[App, dict[str, Any]]:
+        def look(acting: Acting) -> tuple[App, dict[str, Any], dict[str, Any]]:
             app = acting.change(App, guid, rule=READABLE)
             acting.audit("audit.app.environment.show", app)
             web = acting.tx.first(Process, app_guid=guid, type="web")
-            return app, vcap_application(desired(acting.tx, web), cc) if web else {}
+            application = vcap_application(desired(acting.tx, web), cc) if web else {}
+            return app, application, vcap_services(bound_services(acting.tx, guid))
 
-        app, application = await api.write(look)
+        app, application, services = await api.write(look)
         return api.json(
             {
                 "staging_env_json": {},
                 "running_env_json": {},
                 "environment_variables": app.environment,
-                "system_env_json": {"VCAP_SERVICES": {}},
+                "system_env_json": {"VCAP_SERVICES": services},
                 "application_env_json": {"VCAP_APPLICATION": application},
             }
         )

@@ -70,10 +70,10 @@ class MaintenanceInfo(msgspec.Struct):
 
 class ChangedServiceInstance(msgspec.Struct):
     name: str | None = None
-    tags: list[str] | None | UnsetType = UNSET
-    credentials: dict[str, Any] | None | UnsetType = UNSET
-    syslog_drain_url: str | None | UnsetType = UNSET
-    route_service_url: str | None | UnsetType = UNSET
+    tags: list[str] | UnsetType | None = UNSET
+    credentials: dict[str, Any] | UnsetType | None = UNSET
+    syslog_drain_url: str | UnsetType | None = UNSET
+    route_service_url: str | UnsetType | None = UNSET
     parameters: dict[str, Any] | None = None
     relationships: OfPlan | None = None
     maintenance_info: MaintenanceInfo | None = None
@@ -138,9 +138,7 @@ def routes(api: Api) -> None:
         def look(acting: Acting) -> dict[str, bool]:
             # Brokers' dashboards ask this for people who may see nothing of the instance.
             instance = acting.tx.need(ServiceInstance, guid)
-            managed = acting.tx.first(
-                ServiceInstance, DEVELOPS(acting.access), guid=instance.guid
-            )
+            managed = acting.tx.first(ServiceInstance, DEVELOPS(acting.access), guid=instance.guid)
             return {
                 "manage": managed is not None,
                 "read": acting.sees(ServiceInstance, guid) is not None,

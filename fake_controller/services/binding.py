@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from fake_controller.errors import CloudError, unprocessable
 from fake_controller.model import (
@@ -28,7 +29,7 @@ def bind_user_provided(
     *,
     name: str | None = None,
     strategy: str | None = None,
-    **values: dict[str, str],
+    **values: Any,
 ) -> ServiceCredentialBinding:
     """Bind *app* to *instance*, which no broker knows; *values* are labels and annotations."""
     check_app_binding(tx, app, instance, name=name, strategy=strategy)

@@ -122,9 +122,7 @@ def change_user_provided(
     if told:
         for binding in tx.find(ServiceCredentialBinding, service_instance_guid=instance.guid):
             tx.change(binding, **told)
-    return tx.change(
-        instance, **changes, last_operation=operation(tx, "update", description=DONE)
-    )
+    return tx.change(instance, **changes, last_operation=operation(tx, "update", description=DONE))
 
 
 def delete_instance(tx: Tx, instance: ServiceInstance) -> None:
