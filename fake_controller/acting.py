@@ -100,10 +100,22 @@ class Acting:
         if not self.identity.admin:
             raise not_authorized()
 
-    def audit(self, type_: str, target: Record, data: Mapping[str, Any] | None = None) -> None:
-        """Note that they did *type_* (``audit.app.create``) to *target*."""
+    def audit(
+        self,
+        type_: str,
+        target: Record,
+        data: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        within: Record | None = None,
+    ) -> None:
+        """Note that they did *type_* (``audit.app.create``) to *target*.
+
+        *name* and *within* are for targets that do not say themselves what they are called,
+        and in which space or organization it was.
+        """
         actor = Actor(guid=self.identity.guid, name=self.identity.name, type=self.identity.type)
-        record_event(self.tx, type_, actor, target, data or {})
+        record_event(self.tx, type_, actor, target, data or {}, name=name, within=within)
 
     def _where(self, kind: type[R], guid: str | None, rule: Rule) -> R | None:
         return self.tx.first(kind, is_("guid", guid or ""), rule(self.access))

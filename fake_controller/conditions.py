@@ -98,6 +98,19 @@ def same_text(path: str, value: str) -> Condition:
     return _at(path, lambda field: Condition(f"lower({column(field)}) = lower(?)", (value,)))
 
 
+def contains(path: str, values: Iterable[str]) -> Condition:
+    """The text in the field has one of *values* in it, whatever the case of its letters."""
+    wanted = json.dumps(list(values))
+    return _at(
+        path,
+        lambda field: Condition(
+            "EXISTS (SELECT 1 FROM json_each(?)"
+            f" WHERE instr(lower({column(field)}), lower(value)) > 0)",
+            (wanted,),
+        ),
+    )
+
+
 OPERATORS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "not": "<>"}
 
 

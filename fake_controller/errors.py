@@ -21,6 +21,13 @@ class LegacyError(CloudError):
     """An error as the controller of 2012 wrote it: ``{"code", "description"}``."""
 
 
+class UaaError(CloudError):
+    """An error as UAA writes it: ``{"error", "error_description"}``."""
+
+    def __init__(self, http: int, error: str, description: str) -> None:
+        super().__init__(http, 0, error, description)
+
+
 def unprocessable(detail: str) -> CloudError:
     """422: the request was understood, and is wrong."""
     return CloudError(422, 10008, "CF-UnprocessableEntity", detail)
@@ -133,6 +140,8 @@ def present_error(error: ApplianceError) -> tuple[int, dict[str, str], bytes]:
     body: dict[str, object] = {"errors": [{"code": number, "title": title, "detail": detail}]}
     if isinstance(error, LegacyError):
         body = {"code": number, "description": detail}
+    elif isinstance(error, UaaError):
+        body = {"error": title, "error_description": detail}
     headers = {"content-type": "application/json"}
     if status == 503:
         headers["retry-after"] = "5"  # seconds: about as long as a start after a stop takes

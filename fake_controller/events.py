@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fake_controller.conditions import reference_of
-from fake_controller.model import App, AuditEvent, Record, Space
+from fake_controller.model import App, AuditEvent, Organization, Record, Space
 from fake_controller.store import Tx
 
 KEPT = 20_000  # events; older ones are forgotten
@@ -24,11 +24,24 @@ class Actor:
 
 
 def record_event(
-    tx: Tx, type_: str, actor: Actor, target: Record, data: Mapping[str, Any]
+    tx: Tx,
+    type_: str,
+    actor: Actor,
+    target: Record,
+    data: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    within: Record | None = None,
 ) -> AuditEvent:
-    """Store that *actor* did *type_* to *target*."""
-    space = _space(tx, target)
-    organization = space.organization_guid if space else getattr(target, "organization_guid", None)
+    """Store that *actor* did *type_* to *target*, which is *within* a space or organization."""
+    within = within or target
+    space = _space(tx, within)
+    if space:
+        organization: str | None = space.organization_guid
+    elif isinstance(within, Organization):
+        organization = within.guid
+    else:
+        organization = getattr(within, "organization_guid", None)
     if tx.count(AuditEvent) >= KEPT + PRUNED:
         for old in tx.find(AuditEvent, limit=PRUNED):
             tx.delete(old)
@@ -39,7 +52,7 @@ def record_event(
         target={
             "guid": target.guid,
             "type": reference_of(target.table),
-            "name": str(getattr(target, "name", "")),
+            "name": str(getattr(target, "name", "")) if name is None else name,
         },
         target_guid=target.guid,
         data=dict(data),

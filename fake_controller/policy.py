@@ -66,6 +66,7 @@ POLICIES: dict[type[Record], Policy] = {
         either(
             lambda access: is_("guid", access.identity.guid),
             seen_in_organization("roles[user_guid].organization_guid"),
+            seen_in_space("roles[user_guid].space_guid"),
         ),
         admins,
     ),

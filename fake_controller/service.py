@@ -19,6 +19,7 @@ from appliance.kernel.kit import Kit
 from appliance.kernel.process.folders import room_folder
 from appliance.kernel.store.blobs import BlobStore
 from appliance.kernel.trace import TraceLog
+from fake_controller.accounts import new_account, user_of
 from fake_controller.actual import Actual
 from fake_controller.bits import Bits
 from fake_controller.controller import Controller
@@ -28,10 +29,18 @@ from fake_controller.errors import present_error
 from fake_controller.http import package_bytes, root, staging
 from fake_controller.http.late import LateApp
 from fake_controller.messages import BulkCredentials, BulkCredentialsRequest
-from fake_controller.model import Build, Deployment, Domain, Organization, Setting, Space, User
+from fake_controller.model import (
+    Account,
+    Build,
+    Deployment,
+    Domain,
+    Organization,
+    Setting,
+    Space,
+)
 from fake_controller.running import Runner
 from fake_controller.store import Store, Tx, open_store
-from fake_controller.tokens import Tokens, digest_password
+from fake_controller.tokens import ADMIN_GROUPS, Tokens, digest_password
 
 PRUNE_EVERY = 5.0  # seconds between looks, at most, for instances that nobody speaks of
 SETTLE = 5.0  # seconds for builds and jobs to end, after the stagers have
@@ -218,8 +227,9 @@ def _load_jwt() -> None:
 
 def _seed(tx: Tx, config: ControllerConfig, password: str) -> dict[str, str]:
     """What every installation has from its first start; returns its secrets."""
-    if tx.first(User, username=config.user) is None:
-        tx.new(User, username=config.user, password=password, admin=True)
+    if tx.first(Account, username=config.user) is None:
+        account = new_account(tx, username=config.user, password=password, groups=ADMIN_GROUPS)
+        user_of(tx, account.guid)
     organization = tx.first(Organization, name=config.org) or tx.new(Organization, name=config.org)
     if tx.first(Space, organization_guid=organization.guid, name=config.space) is None:
         tx.new(Space, organization_guid=organization.guid, name=config.space)

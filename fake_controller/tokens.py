@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fake_controller.errors import invalid_token, not_authenticated
-from fake_controller.model import User
+from fake_controller.model import Account
 
 ALGORITHM = "HS256"
 MAX_TOKEN = 16 * 1024  # bytes; a longer one is not looked at
@@ -19,7 +19,8 @@ REFRESH_LIFETIME = 30 * 24 * 3600  # seconds
 USER_SCOPES = (
     "openid", "uaa.user", "cloud_controller.read", "cloud_controller.write", "password.write",
 )  # fmt: skip
-ADMIN_SCOPES = (*USER_SCOPES, "cloud_controller.admin", "scim.read", "scim.write")
+#: What the first user's account has besides.
+ADMIN_GROUPS = ("cloud_controller.admin", "scim.read", "scim.write", "uaa.admin")
 READ_ALL = {"cloud_controller.admin_read_only", "cloud_controller.global_auditor"}
 
 
@@ -62,9 +63,9 @@ class Tokens:
     lifetime: float  # seconds
     issuer: str
 
-    def for_user(self, user: User, *, now: float, jti: str) -> dict[str, Any]:
+    def for_user(self, user: Account, *, now: float, jti: str) -> dict[str, Any]:
         """UAA's answer to a password or refresh grant."""
-        scopes = ADMIN_SCOPES if user.admin else USER_SCOPES
+        scopes = (*USER_SCOPES, *user.groups)
         claims = {
             "jti": jti,
             "sub": user.guid,

@@ -17,6 +17,7 @@ from fake_controller.store import Tx
 
 R = TypeVar("R", bound=Record)
 Json = dict[str, Any]
+Filter = Callable[[list[str]], Condition]
 Query = Sequence[tuple[str, str]]  # a query string, in its order
 
 PER_PAGE = 50
@@ -32,14 +33,15 @@ _FIELDS = re.compile(r"fields\[([\w.]+)\]")
 class Listing(Generic[R]):
     """How one resource is listed and shown.
 
-    *filters* are paths as in `conditions`, by query key. *gather* fetches what presenting a
+    *filters* are paths as in `conditions`, or functions from what a client wants to a
+    condition, by query key. *gather* fetches what presenting a
     page needs besides its records, in a number of queries that does not grow with the page.
     *includes* and *fields* name what may come with a page: a path, and how it is shown.
     """
 
     kind: type[R]
     present: Callable[[R, str, Any], Json]
-    filters: Mapping[str, str] = field(default_factory=dict)
+    filters: Mapping[str, str | Filter] = field(default_factory=dict)
     gather: Callable[[Tx, Sequence[R]], Any] = lambda _tx, _records: None
     includes: Mapping[str, Listing[Any]] = field(default_factory=dict)
     fields: Mapping[str, Listing[Any]] = field(default_factory=dict)
@@ -84,7 +86,7 @@ def understand(listing: Listing[Any], query: Query) -> Asked:
         operator = _OPERATOR.fullmatch(key)
         some = _FIELDS.fullmatch(key)
         if key in listing.filters:
-            condition &= among(listing.filters[key], stored(values(value)))
+            condition &= _filter(listing.filters[key], values(value))
         elif key in TIMES:
             condition &= _between(TIMES[key], value)
         elif operator and operator[1] in TIMES and operator[2] in OPERATORS:
@@ -106,6 +108,10 @@ def understand(listing: Listing[Any], query: Query) -> Asked:
         includes=_includes(listing, single.get("include")),
         fields=fields,
     )
+
+
+def _filter(how: str | Filter, wanted: list[str]) -> Condition:
+    return among(how, stored(wanted)) if isinstance(how, str) else how(wanted)
 
 
 def answer(

@@ -9,9 +9,10 @@ from typing import Any
 import trio
 from quart import Response, request
 
+from fake_controller.accounts import find_account
 from fake_controller.errors import CloudError
 from fake_controller.http.api import Api
-from fake_controller.model import User
+from fake_controller.model import Account
 from fake_controller.tokens import password_matches
 
 
@@ -45,7 +46,7 @@ def routes(api: Api) -> None:
 
 async def _password(api: Api, form: Mapping[str, str]) -> Response:
     username = form.get("username", "")
-    user = await api.cc.store.read(lambda tx: tx.first(User, username=username))
+    user = await api.cc.store.read(lambda tx: find_account(tx, username, "uaa"))
     kept = user.password if user else ""
     right = await trio.to_thread.run_sync(password_matches, form.get("password", ""), kept)
     if user is None or not right:
@@ -58,7 +59,7 @@ async def _refresh(api: Api, form: Mapping[str, str]) -> Response:
         guid = api.cc.tokens.refreshed(form.get("refresh_token", ""))
     except CloudError:
         return _refused(api, 401, "invalid_token", "The refresh token is invalid or expired")
-    user = await api.cc.store.read(lambda tx: tx.get(User, guid))
+    user = await api.cc.store.read(lambda tx: tx.get(Account, guid))
     if user is None:
         return _refused(api, 401, "invalid_token", "The user of this token is gone")
     return _granted(api, user)
@@ -76,7 +77,7 @@ def _client(api: Api, form: Mapping[str, str]) -> Response:
     return api.json(api.cc.tokens.for_client(client, now=kit.clock.time(), jti=kit.ids.hex()))
 
 
-def _granted(api: Api, user: User) -> Response:
+def _granted(api: Api, user: Account) -> Response:
     kit = api.cc.kit
     return api.json(api.cc.tokens.for_user(user, now=kit.clock.time(), jti=kit.ids.hex()))
 

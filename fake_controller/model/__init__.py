@@ -5,6 +5,7 @@ A field that ends in ``_guid`` leads to another record: ``app_guid`` to an `App`
 
 from __future__ import annotations
 
+from fake_controller.model.accounts import Account
 from fake_controller.model.apps import App, Process
 from fake_controller.model.deployments import Deployment, Revision
 from fake_controller.model.events import AuditEvent
@@ -24,6 +25,7 @@ from fake_controller.model.tenants import Organization, Role, Space, User
 __all__ = [
     "RECORDS",
     "UNFINISHED",
+    "Account",
     "App",
     "AuditEvent",
     "Build",
@@ -52,6 +54,7 @@ RECORDS: tuple[type[Record], ...] = (
     Organization,
     Space,
     User,
+    Account,
     Role,
     Domain,
     Route,

@@ -33,15 +33,9 @@ class Space(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class User(Record):
-    """Somebody who may log in."""
+    """Somebody who may have roles. The `Account` with the same guid is how they log in."""
 
     table: ClassVar[str] = "users"
-    indexed: ClassVar[tuple[str, ...]] = ("username",)
-
-    username: str
-    origin: str = "uaa"
-    password: str = ""  # salted scrypt digest, see tokens.py; "" cannot log in
-    admin: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

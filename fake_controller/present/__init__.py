@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from fake_controller.present.apps import app, current_droplet
 from fake_controller.present.deployments import deployment, revision
+from fake_controller.present.events import audit_event
 from fake_controller.present.jobs import job
 from fake_controller.present.processes import instance_stats, process
 from fake_controller.present.routes import destination, domain, route
+from fake_controller.present.scim import scim_page, scim_user
 from fake_controller.present.services import (
     service_credential_binding,
     service_credential_binding_details,
@@ -14,11 +16,12 @@ from fake_controller.present.services import (
 )
 from fake_controller.present.shape import HIDDEN, timestamp, to_one
 from fake_controller.present.staging import build, droplet, package
-from fake_controller.present.tenants import organization, space, user
+from fake_controller.present.tenants import organization, role, space, user
 
 __all__ = [
     "HIDDEN",
     "app",
+    "audit_event",
     "build",
     "current_droplet",
     "deployment",
@@ -31,7 +34,10 @@ __all__ = [
     "package",
     "process",
     "revision",
+    "role",
     "route",
+    "scim_page",
+    "scim_user",
     "service_credential_binding",
     "service_credential_binding_details",
     "service_instance",

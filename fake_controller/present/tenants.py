@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fake_controller.model import Organization, Space, User
+from fake_controller.model import Account, Organization, Role, Space, User
 from fake_controller.present.shape import Json, common, to_one
 
 
@@ -37,10 +37,29 @@ def space(record: Space, base: str) -> Json:
     }
 
 
-def user(record: User, base: str) -> Json:
-    """A user."""
+def user(record: User, base: str, account: Account | None) -> Json:
+    """A user; one without an account is called by the guid."""
     return common(record, base, "users") | {
-        "username": record.username,
-        "presentation_name": record.username,
-        "origin": record.origin,
+        "username": account.username if account else None,
+        "presentation_name": account.username if account else record.guid,
+        "origin": account.origin if account else None,
+    }
+
+
+def role(record: Role, base: str) -> Json:
+    """What a user may do where."""
+    shown = common(record, base, "roles", metadata=False)
+    shown["links"]["user"] = {"href": f"{base}/v3/users/{record.user_guid}"}
+    if record.space_guid:
+        shown["links"]["space"] = {"href": f"{base}/v3/spaces/{record.space_guid}"}
+    else:
+        own = f"{base}/v3/organizations/{record.organization_guid}"
+        shown["links"]["organization"] = {"href": own}
+    return shown | {
+        "type": record.type,
+        "relationships": {
+            "user": to_one(record.user_guid),
+            "space": to_one(record.space_guid),
+            "organization": to_one(record.organization_guid),
+        },
     }
