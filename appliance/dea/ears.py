@@ -20,6 +20,8 @@ from appliance.dea.messages import (
     Stop,
     Update,
 )
+from appliance.dea.messages_ssh import OpenSession
+from appliance.dea.sessions import Sessions
 from appliance.health_manager.messages import HealthManagerStart
 from appliance.kernel.bus import Subscription
 from appliance.kernel.kit import Received
@@ -39,8 +41,9 @@ Handler = Callable[[Received[Any]], None]
 class Ears:
     """The subscriptions of one DEA. No handler waits, so orders take effect as they were given."""
 
-    def __init__(self, dea: Dea) -> None:
+    def __init__(self, dea: Dea, sessions: Sessions) -> None:
         self._dea = dea
+        self._sessions = sessions
         self._kit = dea.shared.kit
         self._handlers: dict[str, tuple[type[Any], Handler]] = {
             f"dea.{dea.id}.start": (Start, lambda order: dea.start(order.body)),
@@ -50,6 +53,7 @@ class Ears:
             Status.subject: (Status, self._status),
             FindDroplet.subject: (FindDroplet, self._find),
             DropletStatus.subject: (DropletStatus, self._stats),
+            OpenSession.subject: (OpenSession, self._session),
             Locate.subject: (Signal, lambda _: dea.advertise()),
             RouterStart.subject: (Signal, lambda _: dea.register_all()),
             HealthManagerStart.subject: (Signal, lambda _: dea.heartbeat()),
@@ -98,6 +102,10 @@ class Ears:
     def _find(self, question: Received[FindDroplet]) -> None:
         for found in self._dea.find(question.body):
             self._kit.respond(question, found)
+
+    def _session(self, question: Received[OpenSession]) -> None:
+        if place := self._sessions.admit(question.body):
+            self._kit.respond(question, place)
 
     def _stats(self, question: Received[DropletStatus]) -> None:
         for stats in self._dea.all_stats():

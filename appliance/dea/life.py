@@ -40,6 +40,14 @@ class Shared:
     unpacking: trio.CapacityLimiter  # threads that unpack at the same time
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inside:
+    """What it takes to run one more program where an instance runs."""
+
+    host: Child  # the instance's first program, in its sandbox
+    profile: Profile
+
+
 class Watcher(Protocol):
     """Who is told how a life goes on."""
 
@@ -61,11 +69,13 @@ class Life:
     shared: Shared
     watcher: Watcher
     over: trio.Event = field(default_factory=trio.Event)
+    inside: Inside | None = None  # while its program runs
     _stop: trio.Event = field(default_factory=trio.Event)
     _reason: str = "STOPPED"
     _verdict: str = ""  # why it has to be killed
     _condemned: trio.Event = field(default_factory=trio.Event)
     _preparing: trio.CancelScope = field(default_factory=trio.CancelScope)
+    _profile: Profile | None = None
     _phases: dict[str, float] = field(default_factory=dict)  # milliseconds
     _phase_began: float = 0.0
 
@@ -141,6 +151,7 @@ class Life:
         )
         home = sandbox.inside(profile, instance.folder)
         env = environment(instance, home) | possible(plan.env)
+        self._profile = profile
         return sandbox.command(replace(profile, env=env), plan.argv)
 
     async def _run(self, command: Command, out: LogFile, err: LogFile) -> Ending:
@@ -151,6 +162,8 @@ class Life:
         assert child.stderr is not None
         self._done("spawn")
         instance.pid = child.pid
+        if self._profile is not None:
+            self.inside = Inside(host=child, profile=self._profile)
         journal.note(
             instance, f"{journal.cell} successfully created container for instance {instance.id}"
         )
@@ -171,6 +184,7 @@ class Life:
                 pumps.cancel_scope.deadline = trio.current_time() + LAST_WORDS
         finally:
             instance.pid = None
+            self.inside = None
             await child.aclose()
         assert child.returncode is not None
         if child.out_of_memory and not self._stop.is_set():

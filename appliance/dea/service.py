@@ -21,6 +21,7 @@ from appliance.dea.monitor import Monitor
 from appliance.dea.output import Journal
 from appliance.dea.ports import shared_ports
 from appliance.dea.runtimes import installed
+from appliance.dea.sessions import Sessions
 from appliance.dea.voice import Voice
 from appliance.kernel.component import Component
 from appliance.kernel.kit import Kit
@@ -82,7 +83,9 @@ async def serve(
                 credentials=credentials,
                 isolated=isolates(config, kit),
             )
-            await background.start(Ears(dea).listen)
+            sessions = Sessions(dea)
+            await background.start(sessions.serve)
+            await background.start(Ears(dea, sessions).listen)
             await background.start(component.run, url)
             background.start_soon(Monitor(dea).run)
             background.start_soon(every, config.heartbeat, dea.heartbeat)

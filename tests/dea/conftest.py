@@ -171,6 +171,12 @@ class World:
             "logs.lines.app-1", lambda body: any(text in line["text"] for line in body["lines"])
         )
 
+    async def wait_closed(self, count: int) -> None:
+        """Wait until *count* sessions are over."""
+        with trio.fail_after(20):
+            while sum(one.what == "session.closed" for one in self.events) < count:
+                await trio.sleep(0.01)
+
     def has(self, what: str) -> bool:
         """Whether the trace has the event *what*."""
         return any(event.what == what for event in self.events)
