@@ -174,7 +174,7 @@ class World:
     async def wait_closed(self, count: int) -> None:
         """Wait until *count* sessions are over."""
         with trio.fail_after(20):
-            while sum(one.what == "session.closed" for one in self.events) < count:
+            while sum(one.what == "session.closed" for one in self.events) < count:  # noqa: ASYNC110 (nobody tells)
                 await trio.sleep(0.01)
 
     def has(self, what: str) -> bool:
