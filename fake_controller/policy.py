@@ -35,6 +35,7 @@ from fake_controller.model import (
     ServiceInstance,
     ServiceInstanceShare,
     Space,
+    Task,
     User,
 )
 
@@ -104,6 +105,7 @@ POLICIES: dict[type[Record], Policy] = {
             of_keys(changed_in_space("service_instance.space_guid")),
         ),
     ),
+    Task: OF_APP,
     AuditEvent: Policy(
         either(seen_in_space("space_guid"), changed_in_organization("organization_guid")),
         lambda _: NONE,

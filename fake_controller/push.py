@@ -14,7 +14,6 @@ current and starts the app, or asks for a deployment (`deploying`).
 from __future__ import annotations
 
 import pathlib
-from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from appliance.kernel.bus import NoResponders, RequestTimeout
@@ -25,6 +24,7 @@ from fake_controller.controller import Controller, Upload
 from fake_controller.model import App, Build, Droplet, Process
 from fake_controller.services.bound import bound_services, vcap_services
 from fake_controller.store import Tx
+from fake_controller.surroundings import as_lines, staging_variables
 
 NO_STAGER = "no-stager"
 NO_ANSWER = "staging-timed-out"
@@ -39,8 +39,7 @@ async def stage(cc: Controller, build: Build, app: App) -> None:
     upload = Upload(app_guid=app.guid, build_guid=build.guid)
     upload_id = kit.ids.hex()
     cc.uploads[upload_id] = upload
-    command, services = await cc.store.read(lambda tx: _told(tx, app))
-    request = staging_request(cc, build, app, upload_id, command, services)
+    request = await cc.store.read(lambda tx: staging_request(tx, cc, build, app, upload_id))
     try:
         reply = await kit.request(request, StagingReply, timeout=cc.config.staging_timeout)
     except NoResponders:
@@ -67,21 +66,13 @@ async def stage(cc: Controller, build: Build, app: App) -> None:
         kit.trace.event("push.staged", app=app.guid, build=build.guid)
 
 
-def _told(tx: Tx, app: App) -> tuple[str | None, list[dict[str, Any]]]:
-    """What a stager is told besides the app: its start command, and what is bound to it."""
-    web = tx.latest(Process, app_guid=app.guid, type="web")
-    return web.command if web else None, bound_services(tx, app.guid)
-
-
 def staging_request(
-    cc: Controller,
-    build: Build,
-    app: App,
-    upload_id: str,
-    command: str | None,
-    services: list[dict[str, Any]],
+    tx: Tx, cc: Controller, build: Build, app: App, upload_id: str
 ) -> StagingRequest:
     """The request of 2012, with this controller's one-shot addresses in it."""
+    web = tx.latest(Process, app_guid=app.guid, type="web")
+    command = web.command if web else None
+    services = bound_services(tx, app.guid)
     return StagingRequest(
         app_id=app.guid,
         task_id=build.guid.replace("-", ""),
@@ -89,7 +80,7 @@ def staging_request(
         upload_uri=_with_login(cc, f"/staging/droplet/{app.guid}/{upload_id}"),
         properties=Properties(
             resources=Resources(memory=build.memory_in_mb, disk=build.disk_in_mb),
-            environment=[f"{name}={value}" for name, value in app.environment.items()],
+            environment=as_lines(staging_variables(tx, app)),
             buildpacks=list(build.buildpacks),
             stack=build.stack,
             services=services,

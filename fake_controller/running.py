@@ -23,6 +23,7 @@ from fake_controller.model import (
 from fake_controller.naming import asking, routes_of
 from fake_controller.services.bound import bound_services
 from fake_controller.store import Tx
+from fake_controller.surroundings import as_lines, running_variables
 
 DISCOVER_TIMEOUT = 2.0  # seconds for a DEA to say that it has room
 
@@ -35,6 +36,7 @@ class Desired:
     process: Process
     droplet: Droplet | None
     routes: dict[str, Routing]  # by URI
+    variables: dict[str, str]
     space: Space | None
     organization: Organization | None
     services: list[dict[str, Any]]  # that are bound
@@ -65,6 +67,7 @@ def desired(tx: Tx, process: Process) -> Desired:
         process=process,
         droplet=tx.get(Droplet, process.droplet_guid or app.droplet_guid),
         routes=routes_of(tx, app.guid, process.type),
+        variables=running_variables(tx, app),
         space=space,
         organization=tx.get(Organization, space.organization_guid) if space else None,
         services=bound_services(tx, app.guid),
@@ -198,6 +201,11 @@ class Runner:
             self.cc.kit.publish(update)
 
 
+def archiver_urls(cc: Controller, droplet: Droplet) -> list[str]:
+    """Where a droplet can be had, with credentials: the archiver to ask first, then the others."""
+    return [f"{base}/droplets/{droplet.app_guid}/{droplet.sha1}" for base in cc.config.archivers]
+
+
 def _limits(process: Process) -> Limits:
     return Limits(mem=process.memory_in_mb, disk=process.disk_in_mb, log_rate=process.log_rate)
 
@@ -229,8 +237,7 @@ def start_message(wanted: Desired, index: int, guid: str, cc: Controller) -> Sta
     """The order for one instance."""
     process, app, droplet = wanted.process, wanted.app, wanted.droplet
     assert droplet is not None
-    path = f"/droplets/{app.guid}/{droplet.sha1}"
-    archivers = [f"{base}{path}" for base in cc.config.archivers]
+    first, *others = archiver_urls(cc, droplet)
     command = process.command
     if command is None and process.type != "web":
         command = droplet.process_types.get(process.type)
@@ -242,12 +249,12 @@ def start_message(wanted: Desired, index: int, guid: str, cc: Controller) -> Sta
         sha1=droplet.sha1 or "",
         sha256=droplet.sha256,
         executableFile="",
-        executableUri=archivers[0],
-        executableUris=archivers[1:],
+        executableUri=first,
+        executableUris=others,
         uris=wanted.uris,
         routing=asking(wanted.routes),
         services=wanted.services,
-        env=[f"{name}={value}" for name, value in app.environment.items()],
+        env=as_lines(wanted.variables),
         limits=_limits(process),
         app_id=app.guid,
         process_type=process.type,

@@ -40,7 +40,9 @@ from fake_controller.model import (
 )
 from fake_controller.running import Runner
 from fake_controller.store import Store, Tx, open_store
+from fake_controller.tasks import Tasks
 from fake_controller.tokens import ADMIN_GROUPS, Tokens, digest_password
+from fake_controller.workers import Workers
 
 PRUNE_EVERY = 5.0  # seconds between looks, at most, for instances that nobody speaks of
 SETTLE = 5.0  # seconds for builds and jobs to end, after the stagers have
@@ -99,15 +101,19 @@ async def _run(
             )
             runner = Runner(cc)
             deployer = Deployer(cc, runner)
+            tasks = Tasks(cc)
+            workers = Workers(runner=runner, deployer=deployer, tasks=tasks)
             for listener in (_heartbeats, _exits, _bulk_credentials):
                 await background.start(listener, cc)
             await background.start(_orders, cc, runner)
+            await background.start(tasks.listen)
+            background.start_soon(tasks.watch)
             background.start_soon(_prune, cc)
             async with trio.open_nursery() as serving:
                 component = Component(
                     kit, "CloudController", varz=partial(figures, cc), config=config
                 )
-                cc.url = await serving.start(_serve_http, cc, runner, deployer, component)
+                cc.url = await serving.start(_serve_http, cc, workers, component)
                 await background.start(component.run, cc.url)
                 for deployment in await store.find(Deployment, status_value="ACTIVE"):
                     deployer.begin(deployment)
@@ -125,13 +131,12 @@ async def _run(
 
 async def _serve_http(
     cc: Controller,
-    runner: Runner,
-    deployer: Deployer,
+    workers: Workers,
     component: Component,
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    app = LateApp(partial(_make_app, cc, runner, deployer))
+    app = LateApp(partial(_make_app, cc, workers))
     blobs = [
         *root.blobs(cc),
         *package_bytes.blobs(cc),
@@ -150,10 +155,10 @@ async def _serve_http(
     )
 
 
-def _make_app(cc: Controller, runner: Runner, deployer: Deployer) -> Any:
+def _make_app(cc: Controller, workers: Workers) -> Any:
     from fake_controller.http.table import make_routes
 
-    return make_routes(cc, runner, deployer)
+    return make_routes(cc, workers)
 
 
 def figures(cc: Controller) -> dict[str, object]:

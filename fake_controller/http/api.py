@@ -16,14 +16,13 @@ from quart_trio import QuartTrio
 from fake_controller.acting import Acting
 from fake_controller.conditions import ALL, Condition, is_
 from fake_controller.controller import Controller
-from fake_controller.deploying import Deployer
 from fake_controller.errors import draining, unparsable, unprocessable
 from fake_controller.http.listing import Asked, Json, Listing, answer, included, page, understand
 from fake_controller.http.relations import Labels, relabelled
 from fake_controller.model import Job, Record
 from fake_controller.policy import POLICIES
-from fake_controller.running import Runner
 from fake_controller.tokens import Identity
+from fake_controller.workers import Workers
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -50,8 +49,7 @@ class Api:
 
     app: QuartTrio
     cc: Controller
-    runner: Runner
-    deployer: Deployer
+    workers: Workers
     described: list[Described] = field(default_factory=list)
 
     def route(

@@ -72,7 +72,7 @@ class ChangedApp(msgspec.Struct):
 
 def routes(api: Api) -> None:
     """``/v3/apps`` and what is directly below it."""
-    cc, runner = api.cc, api.runner
+    cc, runner = api.cc, api.workers.runner
     api.lists("/v3/apps", APPS)
     api.shows("/v3/apps/<guid>", APPS)
 
@@ -211,7 +211,7 @@ async def _set_state(api: Api, guid: str, action: Literal["start", "stop", "rest
     verb = {"stop": "Stopping", "restart": "Restarting", "start": "Starting"}[action]
     cc.log(guid, f"{verb} app with guid {guid}")
     for process in processes:
-        api.runner.converge(process)
+        api.workers.runner.converge(process)
     return await api.show(APPS, guid)
 
 

@@ -56,7 +56,7 @@ class NewDeployment(msgspec.Struct):
 
 def routes(api: Api) -> None:
     """``/v3/deployments``."""
-    cc, deployer = api.cc, api.deployer
+    cc, deployer = api.cc, api.workers.deployer
     api.lists("/v3/deployments", DEPLOYMENTS)
     api.labels("/v3/deployments/<guid>", DEPLOYMENTS)
 

@@ -16,6 +16,7 @@ from fake_controller.http.relations import merged
 from fake_controller.model import App, Process
 from fake_controller.running import desired, vcap_application
 from fake_controller.services.bound import bound_services, vcap_services
+from fake_controller.surroundings import group
 
 RESERVED = ("VCAP_", "VMC_")
 READABLE = changed_in_space("space_guid", SECRET_READERS)
@@ -53,23 +54,21 @@ def routes(api: Api) -> None:
 
     @api.get("/v3/apps/<guid>/env")
     async def env(guid: str) -> Response:
-        def look(acting: Acting) -> tuple[App, dict[str, Any], dict[str, Any]]:
+        def look(acting: Acting) -> dict[str, Any]:
             app = acting.change(App, guid, rule=READABLE)
             acting.audit("audit.app.environment.show", app)
+            services = vcap_services(bound_services(acting.tx, guid))
             web = acting.tx.first(Process, app_guid=guid, type="web")
             application = vcap_application(desired(acting.tx, web), cc) if web else {}
-            return app, application, vcap_services(bound_services(acting.tx, guid))
-
-        app, application, services = await api.write(look)
-        return api.json(
-            {
-                "staging_env_json": {},
-                "running_env_json": {},
+            return {
+                "staging_env_json": group(acting.tx, "staging"),
+                "running_env_json": group(acting.tx, "running"),
                 "environment_variables": app.environment,
                 "system_env_json": {"VCAP_SERVICES": services},
                 "application_env_json": {"VCAP_APPLICATION": application},
             }
-        )
+
+        return api.json(await api.write(look))
 
 
 def check_variables(names: Iterable[str]) -> None:

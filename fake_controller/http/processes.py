@@ -180,7 +180,7 @@ async def _restart_instance(api: Api, guid: str, index: int) -> Response:
         while any(i.guid in cc.actual.live for i in found):
             await changed.wait()
             changed = cc.actual.changed
-    api.runner.converge(guid)
+    api.workers.runner.converge(guid)
     return Response("", status=204)
 
 
@@ -212,7 +212,7 @@ async def _scale(api: Api, guid: str, wanted: Scale) -> Response:
 
     process = await api.write(work)
     api.cc.log(process.app_guid, f"Updated app with guid {process.app_guid}")
-    api.runner.converge(guid)
+    api.workers.runner.converge(guid)
     return await api.show(ONE, guid, 202)
 
 

@@ -97,7 +97,7 @@ class NewDestinations(msgspec.Struct):
 
 def routes(api: Api) -> None:
     """``/v3/routes``."""
-    cc, runner = api.cc, api.runner
+    cc, runner = api.cc, api.workers.runner
 
     api.lists("/v3/routes", ROUTES)
     api.shows("/v3/routes/<guid>", ROUTES)

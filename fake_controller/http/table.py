@@ -10,7 +10,6 @@ from quart_trio import QuartTrio
 
 from appliance.kernel.http.app import make_app
 from fake_controller.controller import Controller
-from fake_controller.deploying import Deployer
 from fake_controller.errors import not_authenticated, present_error, unknown_request
 from fake_controller.http import (
     appliance,
@@ -22,6 +21,7 @@ from fake_controller.http import (
     domains,
     droplets,
     environment,
+    environment_groups,
     features,
     info,
     jobs,
@@ -39,11 +39,12 @@ from fake_controller.http import (
     service_instances,
     spaces,
     staging,
+    tasks,
     uaa,
     users,
 )
 from fake_controller.http.api import Api
-from fake_controller.running import Runner
+from fake_controller.workers import Workers
 
 #: One module for each resource; what they serve is told in COVERAGE.md.
 RESOURCES = (
@@ -58,6 +59,7 @@ RESOURCES = (
     domains,
     apps,
     environment,
+    environment_groups,
     features,
     processes,
     packages,
@@ -66,6 +68,7 @@ RESOURCES = (
     builds,
     deployments,
     revisions,
+    tasks,
     jobs,
     routes,
     service_instances,
@@ -81,8 +84,8 @@ RESOURCES = (
 def served(resource: ModuleType) -> list[tuple[str, str]]:
     """Method and path of everything that *resource* serves; for documents and tests."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
-    nothing: Any = SimpleNamespace(config=None)
-    api = Api(app, nothing, nothing, nothing)
+    nothing: Any = SimpleNamespace(config=None, runner=None, deployer=None, tasks=None)
+    api = Api(app, nothing, nothing)
     if hasattr(resource, "routes"):
         resource.routes(api)
     found = [rule.endpoint.split(" ", 1) for rule in app.url_map.iter_rules()]
@@ -91,10 +94,10 @@ def served(resource: ModuleType) -> list[tuple[str, str]]:
     return sorted((method, path) for method, path in found)
 
 
-def make_routes(cc: Controller, runner: Runner, deployer: Deployer) -> QuartTrio:
+def make_routes(cc: Controller, workers: Workers) -> QuartTrio:
     """The app for all that is no blob route."""
     app = make_app(cc.kit, present_error=present_error)
-    api = Api(app, cc, runner, deployer)
+    api = Api(app, cc, workers)
     for resource in RESOURCES:
         if hasattr(resource, "routes"):
             resource.routes(api)

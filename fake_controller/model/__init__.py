@@ -9,7 +9,7 @@ from fake_controller.model.accounts import Account
 from fake_controller.model.apps import App, Process
 from fake_controller.model.deployments import Deployment, Revision
 from fake_controller.model.events import AuditEvent
-from fake_controller.model.installation import Job, Setting
+from fake_controller.model.installation import EnvironmentGroup, Job, Setting
 from fake_controller.model.record import Record
 from fake_controller.model.routes import Destination, Domain, Route
 from fake_controller.model.services import (
@@ -20,6 +20,7 @@ from fake_controller.model.services import (
     ServiceInstanceShare,
 )
 from fake_controller.model.staging import Build, Droplet, Package
+from fake_controller.model.tasks import Task
 from fake_controller.model.tenants import Organization, Role, Space, User
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Destination",
     "Domain",
     "Droplet",
+    "EnvironmentGroup",
     "Job",
     "Operation",
     "Organization",
@@ -47,6 +49,7 @@ __all__ = [
     "ServiceInstanceShare",
     "Setting",
     "Space",
+    "Task",
     "User",
 ]
 
@@ -69,7 +72,9 @@ RECORDS: tuple[type[Record], ...] = (
     ServiceInstance,
     ServiceInstanceShare,
     ServiceCredentialBinding,
+    Task,
     AuditEvent,
     Job,
     Setting,
+    EnvironmentGroup,
 )

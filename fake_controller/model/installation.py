@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fake_controller.model.record import Record
@@ -27,3 +27,12 @@ class Setting(Record):
     table: ClassVar[str] = "settings"
 
     value: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentGroup(Record):
+    """Variables that all apps are given; its guid is ``running`` or ``staging``."""
+
+    table: ClassVar[str] = "environment_variable_groups"
+
+    variables: dict[str, str] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from fake_controller.present.services import (
 )
 from fake_controller.present.shape import HIDDEN, timestamp, to_one
 from fake_controller.present.staging import build, droplet, package
+from fake_controller.present.tasks import task
 from fake_controller.present.tenants import organization, role, space, user
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "service_credential_binding_details",
     "service_instance",
     "space",
+    "task",
     "timestamp",
     "to_one",
     "user",
