@@ -21,6 +21,7 @@ from fake_controller.errors import CloudError
 from fake_controller.model import Job
 from fake_controller.store import Store
 from fake_controller.tokens import Identity, Tokens
+from fake_controller.unknown import Unknown
 
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ class Controller:
     work: trio.Nursery  # what has an end, and is given the time to come to it: builds, jobs
     trace_log: TraceLog
     about: Callable[[], dict[str, Any]]  # the process around it, for /_appliance/info
+    unknown: Unknown = field(default_factory=Unknown)
     actual: Actual = field(default_factory=Actual)
     uploads: dict[str, Upload] = field(default_factory=dict)
     url: str = ""  # where it listens; known once the listener is open

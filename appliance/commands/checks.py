@@ -6,10 +6,10 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from appliance import endpoints
@@ -205,3 +205,14 @@ def state_folder(config: Config) -> Check | None:
         return Check(name=name, result="fail", why=why, fix="change its owner, or name another one")
     kept = "holds an appliance's state" if any(folder.glob("*")) else "is free to use"
     return Check(name=name, result="ok", why=f"{folder} {kept}")
+
+
+def unknown_requests(found: Sequence[Mapping[str, Any]]) -> Check:
+    """Whether clients asked the running appliance for something that it lacks."""
+    name = "requests the API lacks"
+    if not found:
+        return Check(name=name, result="ok", why="no client asked for a path that is not there")
+    asked = ", ".join(f"{one['method']} {one['path']} ({one['times']}x)" for one in found[:5])
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    fix = "fake_controller/COVERAGE.md lists what is there; a client may be newer than this API"
+    return Check(name=name, result="warn", why=f"clients asked for {asked}{more}", fix=fix)

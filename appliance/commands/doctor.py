@@ -9,10 +9,13 @@ import click
 import trio
 
 from appliance import endpoints, settings
-from appliance.commands import checks
+from appliance.commands import checks, target
+from appliance.commands.api import connected
 from appliance.commands.checks import Check, Result
 from appliance.commands.screen import Screen, output
+from appliance.commands.target import Wanted
 from appliance.config import Config
+from appliance.kernel.errors import ApplianceError
 from appliance.kernel.process.spawner import open_spawner
 
 COLORS: dict[Result, str] = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -48,9 +51,21 @@ async def examine(config: Config) -> list[Check]:
         found.append(folder)
     found.append(await checks.sandbox(config))
     found += checks.runtimes()
+    if running is not None:
+        found.append(await asked_in_vain())
     async with open_spawner("off") as spawner:
         found.append(await checks.cf_cli(spawner, os.environ))
     return found
+
+
+async def asked_in_vain() -> Check:
+    """What the running appliance was asked for and does not have."""
+    try:
+        async with connected(target.find(Wanted(), os.environ)) as api:
+            info = await api.get("/_appliance/info")
+    except ApplianceError as error:
+        return Check(name="the API", result="fail", why=str(error), fix=error.hint)
+    return checks.unknown_requests(info.get("unknown_requests", []))
 
 
 def show(screen: Screen, found: list[Check]) -> None:

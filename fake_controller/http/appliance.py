@@ -13,7 +13,7 @@ def routes(api: Api) -> None:
 
     @api.get("/_appliance/info")
     async def info() -> Response:
-        return api.json(api.cc.about())
+        return api.json(api.cc.about() | {"unknown_requests": api.cc.unknown.listed()})
 
     @api.get("/_appliance/trace")
     async def trace() -> Response:

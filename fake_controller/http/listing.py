@@ -61,6 +61,12 @@ class Listing(Generic[R]):
         some = tuple(f"fields[{path}]" for path in self.fields)
         return sorted({*ALWAYS, *self.filters, *self.ignored, *include, *some})
 
+    @property
+    def order_values(self) -> list[str]:
+        """Everything that this list can be ordered by."""
+        names = ("created_at", "updated_at", *self.orders)
+        return [*names, *(f"-{name}" for name in names)]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:

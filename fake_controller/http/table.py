@@ -26,6 +26,7 @@ from fake_controller.http import (
     info,
     jobs,
     log_cache,
+    openapi,
     organizations,
     package_bytes,
     packages,
@@ -78,6 +79,7 @@ RESOURCES = (
     audit_events,
     bulk,
     appliance,
+    openapi,
 )
 
 
@@ -112,6 +114,7 @@ def make_routes(cc: Controller, workers: Workers) -> QuartTrio:
         if not request.headers.get("Authorization") and path.startswith("/v3"):
             error = not_authenticated()
         else:
+            cc.unknown.note(request.method, path)
             cc.kit.trace.event("request.unknown", method=request.method, path=path)
             error = unknown_request()
         status, headers, body = present_error(error)

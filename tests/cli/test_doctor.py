@@ -179,3 +179,12 @@ def test_the_whole_report(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         (line,) = [line for line in bad.out.splitlines() if "port for apps" in line][:1]
         assert line.startswith("fail")
         assert "TIP: port for apps: " in bad.out
+
+
+def test_requests_for_what_is_not_there_are_told() -> None:
+    """Who uses a client that the API does not satisfy learns what it asked for."""
+    assert checks.unknown_requests([]).result == "ok"
+
+    check = checks.unknown_requests([{"method": "GET", "path": "/v3/clouds", "times": 3}])
+
+    assert (check.result, check.why) == ("warn", "clients asked for GET /v3/clouds (3x)")
