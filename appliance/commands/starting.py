@@ -44,7 +44,7 @@ REASONS: tuple[tuple[str, Reason], ...] = (
         ),
     ),
     (
-        r"GET .* never answered",
+        r"Instance (never healthy|became unhealthy)",
         Reason("unhealthy", 44, "Its health endpoint must answer with 200 to 399."),
     ),
     (
@@ -55,7 +55,7 @@ REASONS: tuple[tuple[str, Reason], ...] = (
             "Give it less memory with -m, stop another app, or raise dea.max_memory.",
         ),
     ),
-    (r"Out of memory", Reason("out-of-memory", 42, "Give it more memory with -m.")),
+    (r".*\(out of memory\)", Reason("out-of-memory", 42, "Give it more memory with -m.")),
     (
         r"Droplet could not be fetched",
         Reason("droplet-unavailable", 42, "`appliance trace NAME` shows what was asked of whom."),

@@ -234,11 +234,20 @@ class Dea:
         """It is ready: the controller first, then the routers."""
         instance.enter("RUNNING", self.shared.kit.clock.time())
         self.voice.heartbeat([instance])
-        self.voice.register(instance, list(instance.uris))
+        if instance.routable:
+            self.voice.register(instance, list(instance.uris))
         self.news.set()
 
+    def routable(self, instance: Instance) -> None:
+        """Requests may go to it from now on, or no longer."""
+        if instance.routable:
+            self.voice.register(instance, list(instance.uris))
+        else:
+            self.voice.unregister(instance, list(instance.registered))
+        self.voice.heartbeat([instance])
+
     def ending(self, instance: Instance) -> None:
-        """It was asked to stop: no more requests for it, before it hears of that."""
+        """It is to end: no more requests for it, before it hears of that."""
         instance.leaving = True
         self.voice.unregister(instance, list(instance.registered))
 

@@ -26,19 +26,27 @@ def shell_status(returncode: int) -> int:
     return 128 - returncode if returncode < 0 else returncode
 
 
-def describe(status: int) -> str:
-    """A shell's *status* as a sentence.
+def signal_of(status: int) -> str:
+    """What to add to a shell's *status*: the signal that it stands for, or nothing.
 
     Whatever stands between us and the program (a sandbox, a shell) says 128 + N when it
     ended by signal N; only names that exist are taken for one.
     """
     name = SIGNALS.get(status - 128)
-    return f"Killed by signal {name}" if name else f"Exited with status {status}"
+    return f" (killed by signal {name})" if name else ""
 
 
-def over_memory(used: int, quota: int) -> str:
+def describe(source: str, status: int) -> str:
+    """The sentence for a program, which logs call *source*, that ended with *status*."""
+    return f"{source}: Exited with status {status}{signal_of(status)}"
+
+
+def over_memory(source: str, used: int, quota: int) -> str:
     """The sentence for an instance with *used* of *quota* bytes of memory."""
-    return f"Out of memory: used {_mib(used)} MB of {_mib(quota)} MB"
+    return (
+        f"{source}: Exited with status 137 (out of memory),"
+        f" used {_mib(used)} MB of {_mib(quota)} MB"
+    )
 
 
 def over_disk(used: int, quota: int) -> str:

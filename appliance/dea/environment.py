@@ -6,24 +6,13 @@ documentation of environment variables (``CF_INSTANCE_*`` and the rest).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from appliance.dea.instance import MIB, Instance
 from appliance.dea.messages import Start
-
-#: What an app is told of a bound service; the rest of the message is the DEA's business.
-SERVICE_KEYS = (
-    "name", "label", "plan", "tags", "plan_option", "credentials", "binding_guid",
-    "binding_name", "instance_guid", "instance_name", "volume_mounts", "syslog_drain_url",
-)  # fmt: skip
-
-#: Databases by the scheme of their URL, and the scheme that frameworks expect.
-DATABASES = {"mysql": "mysql2", "mysql2": "mysql2", "postgres": "postgres",
-             "postgresql": "postgres"}  # fmt: skip
+from appliance.kernel.vcap import compact, database_url, services_by_label
 
 
 def environment(instance: Instance, home: str) -> dict[str, str]:
@@ -42,7 +31,7 @@ def environment(instance: Instance, home: str) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TMPDIR": f"{home}/tmp",
         "DEPS_DIR": f"{home}/deps",
-        "MEMORY_LIMIT": f"{order.limits.mem}m",
+        "MEMORY_LIMIT": f"{memory_for_main(order)}m",
         "VCAP_APPLICATION": compact(application(instance)),
         "VCAP_SERVICES": compact(services),
         "VCAP_APP_HOST": host,
@@ -96,35 +85,6 @@ def application(instance: Instance) -> dict[str, Any]:
     }
 
 
-def services_by_label(services: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """VCAP_SERVICES: the bound services, grouped by what they are."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for service in services:
-        label = str(service.get("label") or "user-provided")
-        told = {key: service[key] for key in SERVICE_KEYS if key in service}
-        found.setdefault(label, []).append(told)
-    return found
-
-
-def database_url(services: Mapping[str, list[dict[str, Any]]]) -> str:
-    """The URL of the first bound database, or nothing."""
-    for group in services.values():
-        for service in group:
-            credentials = service.get("credentials")
-            if not isinstance(credentials, dict):
-                continue
-            uri = credentials.get("uri") or credentials.get("url")
-            if not isinstance(uri, str):
-                continue
-            try:
-                parts = urlsplit(uri)
-            except ValueError:
-                continue
-            if parts.scheme in DATABASES:
-                return urlunsplit(parts._replace(scheme=DATABASES[parts.scheme]))
-    return ""
-
-
 def legacy(instance: Instance) -> dict[str, str]:
     """The names of 2011, which only orders of that generation (with runtime_info) get."""
     order, (host, listens) = instance.order, instance.listens
@@ -171,9 +131,9 @@ def possible(env: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def compact(value: object) -> str:
-    """*value* as JSON on one line."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+def memory_for_main(order: Start) -> int:
+    """MB that the main program is told of: what its sidecars leave."""
+    return order.limits.mem - sum(one.memory or 0 for one in order.sidecars)
 
 
 def memory_for_one_process(order: Start) -> int:

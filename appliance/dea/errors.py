@@ -50,8 +50,5 @@ class NeverHealthy(StartFailed):
 
     code, exit_code = "unhealthy", 44
 
-    def __init__(self, endpoint: str, port: int, seconds: float, last: str) -> None:
-        super().__init__(
-            f"GET {endpoint} on port {port} never answered 2xx or 3xx within {seconds:g} s"
-            f" (last: {last})"
-        )
+    def __init__(self, seconds: float, last: str) -> None:
+        super().__init__(f"Instance never healthy after {seconds:g}s: {last}")

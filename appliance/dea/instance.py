@@ -44,11 +44,15 @@ class Instance:
     isolated: bool = False  # its network is its own; *host* and *port* are those of a relay
     pid: int | None = None  # of the process that stands for all of it, sandbox included
     registered: list[str] = field(default_factory=list)  # URIs that routers were told
+    task: str | None = None  # the name of the task that it is, if it is one
     leaving: bool = False  # it was asked to stop, and gets no routes any more
+    ready: bool = True  # its readiness check, if it has one, is met
     running_since: float | None = None  # seconds since 1970
     memory: int = 0  # bytes used when it was last looked at
     disk: int = 0  # bytes
     cpu: float = 0.0  # percent of one core
+    said: int = 0  # bytes of log lines, in all
+    log_rate: float = 0.0  # bytes of log lines a second
     looked_at: str = ""  # RFC 3339
     exit_status: int | None = None
     exit_description: str | None = None
@@ -73,7 +77,7 @@ class Instance:
     @property
     def routable(self) -> bool:
         """Whether requests may go to it."""
-        return self.state == "RUNNING" and not self.leaving
+        return self.state == "RUNNING" and self.ready and not self.leaving
 
     @property
     def log_source(self) -> str:
@@ -82,8 +86,16 @@ class Instance:
 
     @property
     def source_type(self) -> str:
-        """What its own lines are labelled with, e.g. ``APP/PROC/WEB``."""
+        """What the lines of its main program are labelled with, e.g. ``APP/PROC/WEB``."""
+        if self.task is not None:
+            return f"APP/TASK/{self.task}"
         return f"APP/PROC/{self.order.process_type.upper()}"
+
+    def source_of(self, program: int) -> str:
+        """What the lines of one of its programs are labelled with: 0 is the main one."""
+        if program == 0:
+            return self.source_type
+        return f"{self.source_type}/SIDECAR/{self.order.sidecars[program - 1].name.upper()}"
 
     def enter(self, state: State, now: float) -> None:
         """Come into *state* at *now*, seconds since 1970."""
@@ -101,6 +113,7 @@ class Instance:
             state=self.state,
             state_timestamp=int(self.since),
             cc_partition=self.order.cc_partition,
+            routable=self.routable,
         )
 
     def found(self, dea: str, file_uri: str, credentials: list[str]) -> FoundInstance:
@@ -117,6 +130,7 @@ class Instance:
             credentials=credentials,
             staged=self.folder.name,
             exit_description=self.exit_description,
+            routable=self.routable,
         )
 
     def stats(self, now: float, cores: int) -> Stats:
@@ -129,6 +143,7 @@ class Instance:
                 cpu=round(self.cpu, 2),
                 mem=round(self.memory / 1024, 1),
                 disk=self.disk,
+                log_rate=round(self.log_rate, 1),
             )
         return Stats(
             name=self.order.name,
@@ -141,6 +156,7 @@ class Instance:
             fds_quota=limits.fds,
             cores=cores,
             usage=usage,
+            log_rate_limit=limits.log_rate,
         )
 
 

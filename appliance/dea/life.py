@@ -9,20 +9,22 @@ from typing import Protocol
 import trio
 
 from appliance.config import DeaConfig
+from appliance.dea.checks import check_for, readiness_for
 from appliance.dea.droplets import DropletCache
-from appliance.dea.ending import Ending, describe, over_memory, shell_status
+from appliance.dea.ending import Ending, describe, over_memory, signal_of
 from appliance.dea.environment import environment, memory_for_one_process, possible
 from appliance.dea.errors import StartFailed
+from appliance.dea.health import Place, follow_readiness, until_unhealthy, wait_until_healthy
 from appliance.dea.instance import ISOLATED_PORT, MIB, Instance
-from appliance.dea.launch import launch
-from appliance.dea.output import Journal, LogFile, pump
-from appliance.dea.readiness import Place, check_for, wait_until_ready
+from appliance.dea.launch import Launch, launch
+from appliance.dea.output import Journal, LogFile, Voices, pump
+from appliance.dea.programs import MAIN, Output, Programs, open_programs
 from appliance.dea.stopping import ask_to_end
 from appliance.dea.unpacking import unpack
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.kit import Kit
 from appliance.kernel.process.dialer import open_dialer, relay
-from appliance.kernel.process.profile import HOME, Command, Limits, Profile
+from appliance.kernel.process.profile import HOME, Limits, Profile
 from appliance.kernel.process.spawner import Child
 
 LAST_WORDS = 0.5  # seconds that output may still come when the program itself has ended
@@ -52,10 +54,13 @@ class Watcher(Protocol):
     """Who is told how a life goes on."""
 
     def running(self, instance: Instance) -> None:
-        """It is ready."""
+        """It is healthy."""
+
+    def routable(self, instance: Instance) -> None:
+        """Its readiness has changed while it runs."""
 
     def ending(self, instance: Instance) -> None:
-        """It was asked to stop, and will be gone soon."""
+        """It was asked to end, and will be gone soon."""
 
     async def ended(self, instance: Instance, ending: Ending) -> None:
         """It is gone; nothing of it runs any more."""
@@ -72,10 +77,10 @@ class Life:
     inside: Inside | None = None  # while its program runs
     _stop: trio.Event = field(default_factory=trio.Event)
     _reason: str = "STOPPED"
-    _verdict: str = ""  # why it has to be killed
-    _condemned: trio.Event = field(default_factory=trio.Event)
+    _verdict: str = ""  # why it has to end, when that is not its own doing
+    _condemned: trio.Event = field(default_factory=trio.Event)  # to be killed
+    _failed: trio.Event = field(default_factory=trio.Event)  # to be ended as one that crashed
     _preparing: trio.CancelScope = field(default_factory=trio.CancelScope)
-    _profile: Profile | None = None
     _phases: dict[str, float] = field(default_factory=dict)  # milliseconds
     _phase_began: float = 0.0
 
@@ -103,25 +108,25 @@ class Life:
         instance, journal = self.instance, self.shared.journal
         self._phase_began = trio.current_time()
         journal.note(instance, f"{journal.cell} creating container for instance {instance.id}")
-        command: Command | None = None
+        prepared: tuple[Profile, Launch] | None = None
         try:
             with self._preparing:
-                command = await self._prepare()
-            if command is None:
+                prepared = await self._prepare()
+            if prepared is None:
                 return Ending(reason=self._reason)
             with (
                 LogFile(instance.folder, "stdout.log") as out,
                 LogFile(instance.folder, "stderr.log") as err,
             ):
-                return await self._run(command, out, err)
+                return await self._run(*prepared, files=(out, err))
         except StartFailed as error:
             return Ending(reason="CRASHED", description=str(error))
         except ApplianceError as error:
             said = str(error).removesuffix(".")
             return Ending(reason="CRASHED", description=f"Droplet could not be started: {said}")
 
-    async def _prepare(self) -> Command:
-        """Everything before the first program: the folder, and the command to run in it."""
+    async def _prepare(self) -> tuple[Profile, Launch]:
+        """Everything before the first program: the folder, and how to start in it."""
         instance, shared = self.instance, self.shared
         order, sandbox = instance.order, shared.kit.spawner.sandbox
         async with shared.droplets.droplet(order) as droplet:
@@ -151,56 +156,75 @@ class Life:
         )
         home = sandbox.inside(profile, instance.folder)
         env = environment(instance, home) | possible(plan.env)
-        self._profile = profile
-        return sandbox.command(replace(profile, env=env), plan.argv)
+        return replace(profile, env=env), plan
 
-    async def _run(self, command: Command, out: LogFile, err: LogFile) -> Ending:
-        """Start the program and stay with it to its end."""
+    async def _run(
+        self, profile: Profile, plan: Launch, *, files: tuple[LogFile, LogFile]
+    ) -> Ending:
+        """Start the programs and stay with them to their end."""
         instance, journal = self.instance, self.shared.journal
-        child = await self.shared.kit.spawner.spawn(command.argv, env=command.env, cwd=command.cwd)
-        assert child.stdout is not None
-        assert child.stderr is not None
-        self._done("spawn")
-        instance.pid = child.pid
-        if self._profile is not None:
-            self.inside = Inside(host=child, profile=self._profile)
-        journal.note(
-            instance, f"{journal.cell} successfully created container for instance {instance.id}"
-        )
-        try:
-            async with trio.open_nursery() as pumps:
-                said = partial(pump, instance=instance, journal=journal)
-                pumps.start_soon(partial(said, child.stdout, file=out, error=False))
-                pumps.start_soon(partial(said, child.stderr, file=err, error=True))
-                async with trio.open_nursery() as watch:
-                    if instance.isolated and instance.port is not None:
-                        watch.start_soon(self._lead_in, child)
-                    else:
-                        watch.start_soon(self._until_ready, child)
-                    watch.start_soon(self._until_stopped, child)
-                    watch.start_soon(self._until_condemned, child)
-                    await child.wait()
-                    watch.cancel_scope.cancel()
-                pumps.cancel_scope.deadline = trio.current_time() + LAST_WORDS
-        finally:
-            instance.pid = None
-            self.inside = None
-            await child.aclose()
-        assert child.returncode is not None
-        if child.out_of_memory and not self._stop.is_set():
-            quota = instance.order.limits.mem * MIB
-            self._verdict = self._verdict or over_memory(quota, quota)
-        return self._ending(shell_status(child.returncode))
+        spawner = self.shared.kit.spawner
+        async with open_programs(spawner, profile, plan, instance.order) as programs:
+            child = programs.child
+            self._done("spawn")
+            instance.pid = child.pid
+            self.inside = Inside(host=child, profile=replace(profile, env={}))
+            journal.note(
+                instance,
+                f"{journal.cell} successfully created container for instance {instance.id}",
+            )
+            try:
+                async with trio.open_nursery() as pumps:
+                    voices = Voices(instance, journal)
+                    for output in programs.outputs:
+                        file = files[output.error] if output.program == MAIN else None
+                        pumps.start_soon(self._pump, output, voices, file)
+                    pumps.start_soon(programs.listen)
+                    async with trio.open_nursery() as watch:
+                        if instance.isolated and instance.port is not None:
+                            watch.start_soon(self._lead_in, child)
+                        else:
+                            watch.start_soon(self._look_after, child)
+                        watch.start_soon(self._until_stopped, child)
+                        watch.start_soon(self._until_condemned, child)
+                        watch.start_soon(self._until_failed, child)
+                        if programs.report is not None:
+                            watch.start_soon(self._until_one_ends, programs)
+                        await programs.wait()
+                        watch.cancel_scope.cancel()
+                    text = f"{journal.cell} destroying container for instance {instance.id}"
+                    journal.note(instance, text)
+                    pumps.cancel_scope.deadline = trio.current_time() + LAST_WORDS
+            finally:
+                instance.pid = None
+                self.inside = None
+        return self._ending(programs)
 
-    def _ending(self, status: int) -> Ending:
-        description = self._verdict or describe(status)
-        self.shared.journal.say(self.instance, [description])
+    async def _pump(self, output: Output, voices: Voices, file: LogFile | None) -> None:
+        say = partial(voices.say, program=output.program, error=output.error)
+        await pump(output.stream, say, voices.lose, file)
+
+    def _ending(self, programs: Programs) -> Ending:
+        instance, journal = self.instance, self.shared.journal
+        if programs.child.out_of_memory and not self._stop.is_set():
+            quota = instance.order.limits.mem * MIB
+            self._verdict = self._verdict or over_memory(instance.source_type, quota, quota)
+        for number, status in programs.ended.items():
+            text = f"Exit status {status}{signal_of(status)}"
+            journal.say(instance, [text], program=number)
+        if self._verdict and not self._failed.is_set():
+            journal.note(instance, self._verdict, error=True)
+        journal.note(
+            instance, f"{journal.cell} successfully destroyed container for instance {instance.id}"
+        )
+        first, status = programs.status
+        description = self._verdict or describe(instance.source_of(first), status)
         if self._stop.is_set() and not self._verdict:
             return Ending(reason=self._reason, status=status, description=description)
         return Ending(reason="CRASHED", status=status, description=description)
 
     async def _lead_in(self, child: Child) -> None:
-        """Make an instance whose network is its own reachable, and see that it gets ready.
+        """Make an instance whose network is its own reachable, and look after it.
 
         Routers of this process dial it themselves; others take the relay, at the address that
         they are told.
@@ -215,7 +239,7 @@ class Life:
                 try:
                     async with trio.open_nursery() as leading:
                         leading.start_soon(relay, dialer, listeners[0])
-                        await self._until_ready(child)
+                        await self._look_after(child)
                 finally:
                     del kit.dialers[address]
         except (ApplianceError, OSError) as error:
@@ -230,26 +254,73 @@ class Life:
         dial = self.shared.kit.dialers.get((instance.host, instance.port))
         return Place(host=instance.host, port=instance.port, told=told, dial=dial)
 
-    async def _until_ready(self, child: Child) -> None:
-        instance, config = self.instance, self.shared.config
+    async def _look_after(self, child: Child) -> None:
+        """See that it gets healthy, and stays so; and whether it wants requests."""
+        instance, config, http = self.instance, self.shared.config, self.shared.kit.http
+        journal, order, place = self.shared.journal, instance.order, self._place()
         port = instance.listens[1]
-        check = check_for(instance.order.health_check, port, config.start_timeout)
-        failure = await wait_until_ready(check, self._place(), self.shared.kit.http)
+        check = check_for(order.health_check, port, config.start_timeout)
+        readiness = readiness_for(order.readiness_health_check, port)
+        if check.looks:
+            journal.note(instance, "Starting health monitoring of container")
+        failure = await wait_until_healthy(check, place, http)
         if failure is not None:
+            late = f"Failed after {check.timeout:g}s: startup health check never passed."
+            journal.note(instance, late, error=True)
             self.condemn(str(failure))
-        elif child.returncode is None and not self._stop.is_set():
-            self._done("ready")
-            if check.kind != "process":
-                self.shared.journal.note(instance, "Container became healthy")
-            self.shared.kit.trace.event(
-                "instance.ready", app=instance.order.name, instance=instance.id, **self._phases
-            )
-            self.watcher.running(instance)
+            return
+        if child.returncode is not None or self._stop.is_set():
+            return
+        self._done("ready")
+        if check.looks:
+            journal.note(instance, "Container became healthy")
+        self.shared.kit.trace.event(
+            "instance.ready", app=order.name, instance=instance.id, **self._phases
+        )
+        instance.ready = not (readiness.looks and place)
+        self.watcher.running(instance)
+        async with trio.open_nursery() as nursery:
+            if readiness.looks and place:
+                text = "Starting readiness health monitoring of container"
+                journal.note(instance, text, source_type="HEALTH")
+                nursery.start_soon(follow_readiness, readiness, place, http, self._now_ready)
+            wrong = await until_unhealthy(check, place, http)
+            nursery.cancel_scope.cancel()
+        journal.note(instance, wrong, source_type="HEALTH", error=True)
+        journal.note(instance, "Container became unhealthy", error=True)
+        self._verdict = self._verdict or f"Instance became unhealthy: {wrong}"
+        self._failed.set()
+
+    def _now_ready(self, ready: bool) -> None:
+        said = (
+            "Container passed the readiness health check."
+            " Container marked ready and added to route pool."
+            if ready
+            else "Container failed the readiness health check."
+            " Container marked not ready and removed from route pool."
+        )
+        self.shared.journal.note(self.instance, said, source_type="HEALTH")
+        self.instance.ready = ready
+        self.watcher.routable(self.instance)
+
+    async def _until_one_ends(self, programs: Programs) -> None:
+        """None of several programs runs without the others."""
+        await programs.one_ended.wait()
+        if not (self._stop.is_set() or self._failed.is_set()):
+            await self._end(programs.child)
+
+    async def _until_failed(self, child: Child) -> None:
+        await self._failed.wait()
+        await self._end(child)
 
     async def _until_stopped(self, child: Child) -> None:
         await self._stop.wait()
         journal = self.shared.journal
         journal.note(self.instance, f"{journal.cell} stopping instance {self.instance.id}")
+        await self._end(child)
+
+    async def _end(self, child: Child) -> None:
+        """Let it end by itself, in its time; then kill it."""
         self.watcher.ending(self.instance)
         if self.instance.port is not None:
             # The routers hear of it now: what they have just sent here is still answered.

@@ -78,7 +78,7 @@ def judge(instance: Instance) -> str:
     """Why *instance* must be killed; "" when it keeps within its limits."""
     limits = instance.order.limits
     if instance.memory > limits.mem * MIB:
-        return over_memory(instance.memory, limits.mem * MIB)
+        return over_memory(instance.source_type, instance.memory, limits.mem * MIB)
     if instance.disk > limits.disk * MIB:
         return over_disk(instance.disk, limits.disk * MIB)
     return ""

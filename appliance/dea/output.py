@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -13,13 +13,12 @@ import trio
 
 from appliance.dea.instance import Instance
 from appliance.dea.lines import LineSplitter, batches
+from appliance.dea.rates import RATE, Allowance, LogLimit
 from appliance.kernel.kit import Kit
 from appliance.logs.messages import Line, LogLines
 
 CHUNK = 32 * 1024  # bytes taken at a time: a few milliseconds of work
 FILE_LIMIT = 4 * 1024 * 1024  # bytes of a log file; then its older half goes
-RATE = 2 * 1024 * 1024  # bytes a second that one output may say for long …
-BURST = 16 * 1024 * 1024  # … and at once: no more than the log store keeps of one app
 LINE_COST = 64  # bytes that each line counts besides its text
 BREATH = 0.001  # seconds between two looks at an output whose words are thrown away
 
@@ -35,13 +34,17 @@ class Journal:
         self._cell = cell
         self._last = 0  # nanoseconds since 1970
 
-    def say(self, instance: Instance, texts: Sequence[str], *, error: bool = False) -> None:
-        """Lines of the program itself."""
-        self._publish(instance, instance.source_type, texts, error)
+    def say(
+        self, instance: Instance, texts: Sequence[str], *, program: int = 0, error: bool = False
+    ) -> None:
+        """Lines of one of its programs; 0 is the main one, sidecars follow."""
+        self._publish(instance, instance.source_of(program), texts, error)
 
-    def note(self, instance: Instance, text: str) -> None:
+    def note(
+        self, instance: Instance, text: str, *, source_type: str = "CELL", error: bool = False
+    ) -> None:
         """A line of this DEA about *instance*."""
-        self._publish(instance, "CELL", [text], False)
+        self._publish(instance, source_type, [text], error)
 
     @property
     def cell(self) -> str:
@@ -132,59 +135,59 @@ def _open(folder: Path, name: str) -> int | None:
     return None
 
 
-class Allowance:
-    """How much one output may say: RATE for long, BURST at once."""
+class Voices:
+    """What the programs of one instance say, as far as its app may say so much."""
 
-    def __init__(self, now: float) -> None:
-        self._left = float(BURST)
-        self._at = now
+    def __init__(self, instance: Instance, journal: Journal) -> None:
+        self._instance = instance
+        self._journal = journal
+        self._limit = LogLimit(instance.order.limits.log_rate, trio.current_time())
 
-    def covers(self, cost: int, now: float) -> bool:
-        """Whether *cost* bytes may be said at *now*, seconds on any steady clock."""
-        self._left = min(BURST, self._left + RATE * (now - self._at))
-        self._at = now
-        if cost > self._left:
-            return False
-        self._left -= cost
-        return True
+    def say(self, texts: Sequence[str], *, program: int, error: bool) -> None:
+        """Publish lines of one program."""
+        said, size = self._limit.admit(texts, trio.current_time())
+        self._instance.said += size
+        if said:
+            self._journal.say(self._instance, said, program=program, error=error)
+
+    def lose(self, count: int) -> None:
+        """Tell that *count* lines were thrown away, since they came faster than we carry them."""
+        rate = RATE // 1024 // 1024
+        text = f"{count} lines left out: an output may say {rate} MiB a second"
+        self._journal.note(self._instance, text)
 
 
 async def pump(
     stream: trio.lowlevel.FdStream,
-    instance: Instance,
-    journal: Journal,
-    file: LogFile,
-    *,
-    error: bool,
+    say: Callable[[list[str]], None],
+    lose: Callable[[int], None],
+    file: LogFile | None,
 ) -> None:
-    """Publish what comes out of *stream*, line by line, until it ends.
+    """*say* what comes out of *stream*, line by line, until it ends.
 
     A program that says more than its allowance is not held up: its lines are thrown away
-    and counted.
+    and counted, and *lose* is told how many.
     """
     splitter = LineSplitter()
     allowance = Allowance(trio.current_time())
     lost = 0
     try:
         while chunk := await stream.receive_some(CHUNK):
-            file.append(chunk)
+            if file is not None:
+                file.append(chunk)
             cost = len(chunk) + LINE_COST * chunk.count(b"\n")
             if not allowance.covers(cost, trio.current_time()):
                 lost += chunk.count(b"\n")
                 await trio.sleep(BREATH)
                 continue
             if lost:
-                journal.note(instance, _lost(lost))
+                lose(lost)
                 lost = 0
             if texts := splitter.add(chunk):
-                journal.say(instance, texts, error=error)
+                say(texts)
     finally:
         # Also when it is cancelled, since a process left behind may keep the pipe open.
         if texts := splitter.end():
-            journal.say(instance, texts, error=error)
+            say(texts)
         if lost:
-            journal.note(instance, _lost(lost))
-
-
-def _lost(count: int) -> str:
-    return f"{count} lines left out: an output may say {RATE // 1024 // 1024} MiB a second"
+            lose(lost)

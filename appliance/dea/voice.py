@@ -88,6 +88,7 @@ class Voice:
                 crash_timestamp=int(instance.since) if reason == "CRASHED" else None,
                 exit_status=instance.exit_status,
                 exit_description=instance.exit_description,
+                dea=self._dea,
             )
         )
 

@@ -253,12 +253,18 @@ def test_another_controllers_failure_is_told_as_well(cf: Any, api: FakeApi, hell
         ("Exited with status 1", "crashed", 42, "appliance logs"),
         ("Never listened on port 61001 within 2 s", "never-listened", 43, "PORT"),
         (
-            "GET /healthy on port 61001 never answered 2xx or 3xx within 2 s (last: 500)",
+            "Instance never healthy after 2s: Failed to make HTTP request to '/healthy' on port"
+            " 8080: received status code 500 in 3ms",
             "unhealthy",
             44,
             "200 to 399",
         ),
-        ("Out of memory: used 70 MB of 64 MB", "out-of-memory", 42, "-m"),
+        (
+            "APP/PROC/WEB: Exited with status 137 (out of memory), used 70 MB of 64 MB",
+            "out-of-memory",
+            42,
+            "-m",
+        ),
         ("Droplet could not be fetched: no", "droplet-unavailable", 42, "trace"),
     ],
 )

@@ -207,7 +207,10 @@ async def test_a_crash_is_found_until_it_is_stopped(world: Any, app: Any) -> Non
         await world.exited(number)
     question = FindDroplet(droplet="d1", states=["CRASHED"])
     found = await world.kit.request(question, FoundInstance, timeout=2)
-    assert (found.instance, found.exit_description) == ("c2", "Exited with status 1")
+    assert (found.instance, found.exit_description) == (
+        "c2",
+        "APP/PROC/WEB: Exited with status 1",
+    )
     url = f"{world.files.replace('//', '//{}:{}@'.format(*found.credentials))}/droplets"
     log = await world.kit.http.request("GET", f"{url}/{found.staged}/logs/stderr.log")
     assert "ZeroDivisionError" in log.text

@@ -12,19 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.dea.checks import check_for, pauses
 from appliance.dea.ending import describe, over_memory, shell_status
-from appliance.dea.environment import database_url, environment, services_by_label
+from appliance.dea.environment import environment
 from appliance.dea.errors import DropletUnusable
 from appliance.dea.instance import Instance, folder_name
 from appliance.dea.launch import COMMAND_VARIABLE, Contents, launch
 from appliance.dea.lines import LONGEST_LINE, MESSAGE, LineSplitter, batches
 from appliance.dea.messages import Limits, Start
-from appliance.dea.output import BURST, RATE, Allowance, LogFile
+from appliance.dea.output import LogFile
 from appliance.dea.placement import Room, taint
 from appliance.dea.ports import Ports
-from appliance.dea.readiness import check_for, pauses
+from appliance.dea.rates import BURST, RATE, Allowance
 from appliance.kernel.bus.codec import encode
 from appliance.kernel.clock import Ids
+from appliance.kernel.vcap import database_url, services_by_label
 from appliance.logs.messages import Line, LogLines
 
 ORDER = Start(
@@ -300,10 +302,14 @@ def test_log_files_are_not_led_elsewhere(tmp_path: Path, trap: str) -> None:
 
 def test_endings_are_sentences() -> None:
     """Signals by name, whether we see them or a shell tells of them."""
-    assert describe(shell_status(-9)) == describe(137) == "Killed by signal KILL"
-    assert describe(shell_status(3)) == "Exited with status 3"
-    assert describe(255) == "Exited with status 255"
-    assert over_memory(300 * 1024 * 1024 + 1, 256 << 20) == "Out of memory: used 301 MB of 256 MB"
+    killed = "APP/PROC/WEB: Exited with status 137 (killed by signal KILL)"
+    assert describe("APP/PROC/WEB", shell_status(-9)) == killed
+    assert describe("APP/PROC/WEB", 137) == killed
+    assert describe("APP/TASK/x", shell_status(3)) == "APP/TASK/x: Exited with status 3"
+    assert describe("APP/TASK/x", 255) == "APP/TASK/x: Exited with status 255"
+    assert over_memory("APP/PROC/WEB", 300 * 1024 * 1024 + 1, 256 << 20) == (
+        "APP/PROC/WEB: Exited with status 137 (out of memory), used 301 MB of 256 MB"
+    )
 
 
 def test_a_port_is_handed_out_once() -> None:

@@ -109,14 +109,17 @@ async def test_a_program_that_will_not_end_is_killed(make_world: Any, app: Any) 
         await world.line("up")
         world.kit.publish(Stop(droplet="d1"))
         gone = await world.exited()
-    assert (gone["reason"], gone["exit_description"]) == ("STOPPED", "Killed by signal KILL")
+    assert (gone["reason"], gone["exit_description"]) == (
+        "STOPPED",
+        "APP/PROC/WEB: Exited with status 137 (killed by signal KILL)",
+    )
 
 
 @pytest.mark.parametrize(
     ("code", "status", "description"),
     [
-        ("raise SystemExit(3)", 3, "Exited with status 3"),
-        ("import os; os.kill(os.getpid(), 11)", 139, "Killed by signal SEGV"),
+        ("raise SystemExit(3)", 3, "3"),
+        ("import os; os.kill(os.getpid(), 11)", 139, "139 (killed by signal SEGV)"),
     ],
 )
 async def test_a_crash_is_told_with_its_status(
@@ -126,11 +129,12 @@ async def test_a_crash_is_told_with_its_status(
     world.start(world.order(app(f"print('so long', flush=True)\n{code}")))
     gone = await world.exited()
     assert (gone["reason"], gone["exit_status"]) == ("CRASHED", status)
-    assert gone["exit_description"] == description
+    assert gone["exit_description"] == f"APP/PROC/WEB: Exited with status {description}"
+    assert gone["dea"] == world.dea
     assert gone["crash_timestamp"] > 1_600_000_000
     assert "router.unregister" not in world.subjects()
     assert "so long" in world.lines()  # perhaps after what the shell says on the other pipe
-    assert world.lines()[-1] == description
+    assert world.lines()[-1] == f"Exit status {description}"
 
 
 async def test_a_crash_while_running_takes_its_route_along(world: Any, app: Any) -> None:
@@ -164,8 +168,11 @@ async def test_http_check_wants_a_good_answer(world: Any, web: Any) -> None:
     bad = {"type": "http", "endpoint": "/bad", "timeout": 0.5}
     world.start(world.order(web, health_check=bad))
     gone = await world.exited()
-    assert "GET /bad" in gone["exit_description"]
-    assert "status 500" in gone["exit_description"]
+    assert re.fullmatch(
+        "Instance never healthy after 0.5s: Failed to make HTTP request to '/bad' on port [0-9]+:"
+        " received status code 500 in [0-9]+ms",
+        gone["exit_description"],
+    )
     world.start(world.order(web, health_check={"type": "http", "endpoint": "/good"}))
     await world.running()
 
@@ -253,7 +260,8 @@ async def test_too_much_memory_ends_it(make_world: Any, app: Any) -> None:
         world.start(world.order(app(code), limits=limits, **NO_ROUTE))
         gone = await world.exited()
     assert gone["reason"] == "CRASHED"
-    assert re.fullmatch("Out of memory: used [0-9]+ MB of 64 MB", gone["exit_description"])
+    said = r"APP/PROC/WEB: Exited with status 137 \(out of memory\), used [0-9]+ MB of 64 MB"
+    assert re.fullmatch(said, gone["exit_description"])
 
 
 async def test_too_many_files_end_it(make_world: Any, app: Any) -> None:
@@ -292,7 +300,7 @@ sys.stdout.buffer.write(b"\\xff no newline at the end")
     err = [line["text"] for line in lines if line["error"]]
     assert out[:-1] == [*(f"out {n}" for n in range(2000)), "� no newline at the end"]
     assert err == [f"err {n}" for n in range(2000)]
-    assert out[-1] == "Exited with status 0"
+    assert out[-1] == "Exit status 0"
     times = [line["timestamp"] for line in lines]
     assert times == sorted(set(times))
 
@@ -305,6 +313,7 @@ async def test_the_cell_tells_how_it_goes(world: Any, web: Any) -> None:
     assert world.lines("CELL") == [
         f"{cell} creating container for instance guid-1",
         f"{cell} successfully created container for instance guid-1",
+        "Starting health monitoring of container",
         "Container became healthy",
     ]
 
@@ -347,7 +356,7 @@ async def test_the_order_may_replace_the_command(world: Any, app: Any) -> None:
     old = app("print('not me')", startup=startup)
     world.start(world.order(old, command="echo theirs; exit 5", **NO_ROUTE))
     assert (await world.exited(2))["exit_status"] == 5
-    assert [line for line in world.lines() if "Exited" not in line] == ["ours", "theirs"]
+    assert [line for line in world.lines() if "Exit status" not in line] == ["ours", "theirs"]
 
 
 async def test_a_droplet_without_startup_is_launched(world: Any, pack: Any) -> None:

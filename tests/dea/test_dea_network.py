@@ -147,7 +147,7 @@ async def test_an_app_that_ends_at_once_is_told_its_status(isolated: Make, app: 
     """Having no network any more is not why it crashed."""
     async with isolated() as world:
         world.start(world.order(app("raise SystemExit(3)")))
-        assert (await world.exited())["exit_description"] == "Exited with status 3"
+        assert (await world.exited())["exit_description"] == ("APP/PROC/WEB: Exited with status 3")
 
 
 async def test_a_worker_needs_no_way_in(isolated: Make, app: MakeApp) -> None:
