@@ -21,7 +21,7 @@ import trio
 
 from appliance.kernel.clock import Clock
 from appliance.kernel.http.auth import basic_header
-from appliance.kernel.http.errors import BadAnswer, HttpFailed
+from appliance.kernel.http.errors import BadAnswer, HttpFailed, Unreachable
 from appliance.kernel.http.fetch import MAX_TOLD, Fetch, Moved, bad_answer, fetch, too_large
 from appliance.kernel.http.sink import FileSink, Spooled
 from appliance.kernel.trace import SENDER_HEADER, TRACE_HEADER, current_trace
@@ -110,15 +110,19 @@ class Client:
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,
         follow_redirects: bool = False,
+        limit: int | None = None,
     ) -> Response:
         """Send one request and return the answer, whatever its status.
 
         Args:
           json: Sent as a JSON body; *content* is sent as it is.
           timeout: Seconds for the whole exchange.
+          limit: The most bytes of an answer that is not trusted to be small.
 
         Raises:
           HttpFailed: no answer; the sentence names host, port and reason.
+          Unreachable: not even a connection, so nothing was sent.
+          TooLarge: the answer has more than *limit* bytes.
         """
         named = dict(headers or {})
         body = content.encode() if isinstance(content, str) else content
@@ -127,13 +131,16 @@ class Client:
 
             body = msgspec.json.encode(json)
             named.setdefault("Content-Type", "application/json")
+        if limit is not None:
+            named.setdefault("Accept-Encoding", "identity")
         with _limit(url, timeout):
             for _ in range(REDIRECTS + 1):
                 target = _Target.of(url)
                 async with self._open(method, target, named, body) as answer:
                     where = answer.headers.get("location", "")
                     if not (follow_redirects and answer.has_redirect_location):
-                        return Response(answer.status_code, _lower(answer), await answer.aread())
+                        received = await _whole(answer, target, limit)
+                        return Response(answer.status_code, _lower(answer), received)
                 # As browsers do: a redirected POST becomes a GET, but for 307 and 308.
                 if answer.status_code not in (307, 308) and method != "HEAD":
                     method, body = "GET", None
@@ -178,7 +185,7 @@ class Client:
             host=split.hostname or "",
             port=split.port or 80,
             target=urlunsplit(("", "", split.path or "/", split.query, "")),
-            headers={"Host": split.netloc} | self._headers(target, headers),
+            headers=self._headers(target, {"Host": split.netloc} | dict(headers)),
             folder=folder,
             limit=limit,
             fsync=fsync,
@@ -189,7 +196,7 @@ class Client:
         except OSError as error:
             if error.filename is not None or error.errno in _STORAGE:
                 raise  # of the file, not of the connection
-            raise HttpFailed(f"{target.origin} cannot be reached: {_why(error)}.") from None
+            raise Unreachable(f"{target.origin} cannot be reached: {_why(error)}.") from None
 
     async def _get_pooled(
         self, target: _Target, headers: Mapping[str, str], folder: Path, limit: int, fsync: bool
@@ -324,6 +331,8 @@ class Client:
     def _headers(self, target: _Target, headers: Mapping[str, str]) -> dict[str, str]:
         """*headers* with the credentials of the URL, the sender and the push."""
         named = dict(headers)
+        if target.host:
+            named["Host"] = target.host
         if target.authorization:
             named.setdefault("Authorization", target.authorization)
         if self._room:
@@ -355,21 +364,26 @@ class Client:
                 yield answer
         except httpx2.ConnectTimeout:
             reason = f"did not accept a connection within {CONNECT_SECONDS:g} s"
-            raise HttpFailed(f"{target.origin} {reason}.") from None
+            raise Unreachable(f"{target.origin} {reason}.") from None
         except (httpx2.ConnectError, httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
-            raise HttpFailed(f"{target.origin} cannot be reached: {_why(error)}.") from None
+            raise Unreachable(f"{target.origin} cannot be reached: {_why(error)}.") from None
         except httpx2.HTTPError as error:
             raise HttpFailed(f"{target.origin} did not answer: {_why(error)}.") from None
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A URL without its credentials, which have become a header."""
+    """A URL without its credentials, which have become a header.
+
+    Names below ``localhost`` are loopback by RFC 6761, which most resolvers do not know: the
+    URL has the address then, and *host* is what the request's Host header says.
+    """
 
     url: str
     origin: str  # host:port
     path: str
     authorization: str
+    host: str
 
     def __str__(self) -> str:
         return self.origin + self.path
@@ -387,8 +401,11 @@ class _Target:
         authorization = ""
         if split.username is not None:
             authorization = basic_header(unquote(split.username), unquote(split.password or ""))
-        plain = urlunsplit((split.scheme, host, split.path, split.query, ""))
-        return _Target(plain, f"{split.hostname}:{port}", split.path, authorization)
+        address, named = host, ""
+        if split.scheme == "http" and split.hostname.endswith(".localhost"):
+            address, named = f"127.0.0.1:{port}", host
+        plain = urlunsplit((split.scheme, address, split.path, split.query, ""))
+        return _Target(plain, f"{split.hostname}:{port}", split.path, authorization, named)
 
 
 def _is_direct(target: _Target) -> bool:
@@ -397,7 +414,7 @@ def _is_direct(target: _Target) -> bool:
     host = split.hostname or ""
     if split.scheme != "http":
         return False
-    if host in ("127.0.0.1", "::1", "localhost") or host.endswith(".localhost"):
+    if host in ("127.0.0.1", "::1", "localhost"):
         return True
     return not any(os.environ.get(name) for name in ("http_proxy", "all_proxy", "ALL_PROXY"))
 
@@ -446,6 +463,23 @@ def _redirected(url: str, where: str, headers: dict[str, str]) -> tuple[str, dic
         return following, headers
     secret = ("authorization", "cookie")
     return following, {name: value for name, value in headers.items() if name.lower() not in secret}
+
+
+async def _whole(answer: httpx2.Response, target: _Target, limit: int | None) -> bytes:
+    """The body of *answer*, which has at most *limit* bytes."""
+    if limit is None:
+        return await answer.aread()
+    received = bytearray()
+    with trio.CancelScope() as reading:
+        async for piece in answer.aiter_raw():
+            received += piece
+            if len(received) > limit:
+                # The next read is cancelled, and so each iterator below this one comes to its
+                # end; one that is left half-way is left to the garbage collector.
+                reading.cancel()
+    if len(received) > limit:
+        raise too_large(str(target), limit)
+    return bytes(received)
 
 
 def _lower(answer: httpx2.Response) -> dict[str, str]:

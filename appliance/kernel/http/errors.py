@@ -27,6 +27,10 @@ class HttpFailed(Unavailable):
     code = "http-failed"
 
 
+class Unreachable(HttpFailed):
+    """Not even a connection, so the other side knows nothing of the request."""
+
+
 class BadAnswer(ApplianceError):
     """An answer, but not the one that was needed; *status* is the answer's own."""
 

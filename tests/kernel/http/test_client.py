@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from appliance.kernel.errors import TooLarge
 from appliance.kernel.http.app import basic_header
 from appliance.kernel.http.blob_plane import Blob, Exchange
 from appliance.kernel.http.client import Response
-from appliance.kernel.http.errors import BadAnswer, HttpFailed
+from appliance.kernel.http.errors import BadAnswer, HttpFailed, Unreachable
 from appliance.kernel.http.sockets import listen
 from appliance.kernel.kit import Kit
 from appliance.kernel.trace import current_trace
@@ -207,6 +208,48 @@ async def test_says_who_asks_and_for_what(url: str, kit: Kit) -> None:
     told = (await kit.http.named("dea").request("GET", f"{url}/show")).json()
     assert told["x-appliance-room"] == "dea"
     assert told["x-vcap-request-id"] == "push-1"
+
+
+async def test_names_below_localhost_are_loopback(kit: Kit, tmp_path: Path) -> None:
+    """Whatever the resolver knows; the server is told the name that was asked for."""
+    (listening,) = listen("127.0.0.1:0")
+    port, heads = listening.getsockname()[1], []
+    server = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
+
+    async def answer(stream: trio.SocketStream) -> None:
+        heads.append((await stream.receive_some()).decode().lower())
+        await stream.send_all(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
+        )
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, answer, [server])
+        await kit.http.request("GET", f"http://u:p@shop.apps.localhost:{port}/a?b")
+        await kit.http.download(f"http://shop.apps.localhost:{port}/a", tmp_path, limit=10)
+        nursery.cancel_scope.cancel()
+
+    assert heads[0].startswith("get /a?b http/1.1")
+    assert "authorization: basic" in heads[0]
+    assert all(f"host: shop.apps.localhost:{port}\r\n" in head for head in heads)
+
+
+async def test_an_answer_can_have_a_limit(url: str, kit: Kit) -> None:
+    """More than that is not read, and is an error."""
+    whole = await kit.http.request("GET", f"{url}/files/big", limit=len(CONTENT))
+    with pytest.raises(TooLarge):
+        await kit.http.request("GET", f"{url}/files/big", limit=len(CONTENT) - 1)
+
+    assert whole.body == CONTENT
+
+
+async def test_refused_connections_are_told_apart(kit: Kit, serve: Serve) -> None:
+    """Who was not connected knows that nothing was sent."""
+    (closed,) = listen("127.0.0.1:0")
+    port = closed.getsockname()[1]
+    closed.close()
+
+    with pytest.raises(Unreachable):
+        await kit.http.request("GET", f"http://127.0.0.1:{port}/")
 
 
 @pytest.mark.parametrize(
