@@ -53,6 +53,7 @@ class Voice:
                     private_instance_id=instance.private_id,
                     private_instance_index=str(order.index),
                     options=routing.options,
+                    route_service_url=routing.route_service_url,
                 )
             )
 

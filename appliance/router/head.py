@@ -61,6 +61,9 @@ class Request:
     upgrade: bytes  # the wanted protocol; b"" for none
     request_id: bytes  # the client's, when it looks like one
     instance: bytes  # X-Cf-App-Instance: GUID:INDEX
+    signature: bytes = b""  # X-Cf-Proxy-Signature: it may come from a route service
+    metadata: bytes = b""  # X-Cf-Proxy-Metadata
+    to_service: bool = False  # it is on its way to a route service
     name: str = ""  # the host for the route table: lower case, without port
     path: str = ""  # the target for the route table, query included
     fixed: bytes = b""  # the new head, without what differs from request to request
@@ -157,6 +160,10 @@ def parse_request(raw: bytes) -> Request:
                 request.request_id = value
             elif low == b"x-cf-app-instance":
                 request.instance = value
+            elif low == b"x-cf-proxy-signature":
+                request.signature = value
+            elif low == b"x-cf-proxy-metadata":
+                request.metadata = value
         else:
             request.lines.append(entry)
     if options:
@@ -171,11 +178,12 @@ def parse_request(raw: bytes) -> Request:
     host = request.host.lower().decode("latin-1")
     request.name = host[: host.index("]") + 1] if host[:1] == "[" else host.partition(":")[0]
     request.path = request.target.decode("latin-1")
-    request.fixed = _fixed(request)
+    request.fixed = fixed_lines(request)
     return request
 
 
-def _fixed(request: Request) -> bytes:
+def fixed_lines(request: Request) -> bytes:
+    """The new head of *request*, without what differs between equal heads."""
     port = request.host.rpartition(b":")[2]
     lines = [
         b"%b %b HTTP/1.1" % (request.method, request.target),

@@ -40,6 +40,7 @@ class Routing:
     """What a route asks of the router besides leading to an app."""
 
     options: RouteOptions | None = None
+    route_service_url: str | None = None  # requests go there first, and come back signed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +59,7 @@ class RouterRegister:
     private_instance_index: str | None = None
     stale_threshold_in_seconds: int | None = None
     options: RouteOptions | None = None  # of all these URIs; the latest registration's count
+    route_service_url: str | None = None  # so is this one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from appliance.config import RouterConfig
 from appliance.kernel.http import gate
 from appliance.kernel.kit import Kit, joined
 from appliance.router.access import AccessLog, Record
+from appliance.router.detour import Detour, turn
 from appliance.router.endpoint import Endpoint
 from appliance.router.exchange import BadBody, Exchange
 from appliance.router.head import BadAnswer, Request, forward, read_request
@@ -26,6 +27,7 @@ from appliance.router.refusals import (
     unknown_instance,
     unknown_route,
 )
+from appliance.router.route_service import Signer
 from appliance.router.sticky import INSTANCE, wanted_instance
 from appliance.router.table import RETRY_AFTER, Route, RouteTable
 from appliance.router.watch import Limit, Watch
@@ -67,6 +69,7 @@ class Proxy:
         self.figures = Figures()
         self.sessions: set[Session] = set()
         self.draining = False
+        self._signer = Signer((config.service_secret or kit.ids.hex(64)).encode())
         # An id has to be unique, not secret: one random part for all, and a number.
         self._id_prefix = kit.ids.guid()[:24].encode()
         self._id_numbers = count(int(kit.ids.hex(10), 16))
@@ -110,6 +113,11 @@ class Proxy:
         if way == "least-connection":
             return route.least_loaded(now, tried)
         return route.next(now, tried)
+
+    def turn(self, request: Request, route: Route) -> Detour | Refused | None:
+        """As `detour.turn`, now."""
+        at, nonce = self.kit.clock.time(), self.kit.ids.hex(24)
+        return turn(request, route, self.table, self._signer, at=at, nonce=nonce)
 
 
 class Phase(Enum):
@@ -206,6 +214,12 @@ class Session:
             proxy.figures.bad_requests += 1
             refused = unknown_route(host) if host else bad_request("There is no Host.")
             return await self._refuse(refused, request)
+        if route.service is not None:
+            turned = proxy.turn(request, route)
+            if isinstance(turned, Refused):
+                return await self._refuse(turned, request)
+            if turned is not None:
+                request, route = turned.request, turned.route
         endpoint = self._choose(route, request, sticky=INSTANCE in raw)
         if endpoint is None:
             named = request.instance.decode("latin-1")
@@ -286,7 +300,7 @@ class Session:
             up=self._up,
             app_timeout=proxy.config.app_timeout,
             request_id=attempt.request_id,
-            instance=endpoint.instance,
+            instance="" if request.to_service else endpoint.instance,
             closing=proxy.draining,
         )
         endpoint.active += 1

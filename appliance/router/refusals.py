@@ -45,6 +45,25 @@ def unknown_instance(instance: str, host: str) -> Refused:
     return Refused(404, "unknown_route", text)
 
 
+def unreachable_service(url: str) -> Refused:
+    """A route service beyond this router that wants TLS."""
+    text = f"The route service {url} is no app here, and the router speaks no https with others."
+    return Refused(502, "route_service_unsupported", text)
+
+
+def bad_signature(why: str, *, expired: bool = False) -> Refused:
+    """A request that does not prove that it comes from its route's service."""
+    text = f"Failed to validate Route Service Signature: {why}."
+    if expired:
+        return Refused(504, "expired_route_service_signature", text)
+    return Refused(502, "invalid_route_service_signature", text)
+
+
+SERVICE_WITHOUT_TUNNELS = Refused(
+    503,
+    "route_service_unsupported",
+    "Websocket requests are not supported for routes bound to Route Services.",
+)
 ENDPOINT_FAILED = Refused(
     502, "endpoint_failure", "Registered endpoint failed to handle the request."
 )

@@ -21,6 +21,7 @@ from appliance.router.balance import BadOptions, spread_of
 from appliance.router.endpoint import Endpoint
 from appliance.router.messages import RouterGreet, RouterRegister, RouterStart, RouterUnregister
 from appliance.router.proxy import Proxy
+from appliance.router.route_service import BadService, service_of
 
 SUBJECTS = "router.*"  # one subscription, so that messages stay in the order they were sent
 REGISTER_EVERY = 20  # seconds; what DEAs are asked to keep to
@@ -173,12 +174,18 @@ def _register(body: RouterRegister, proxy: Proxy, now: float) -> None:
         tags=body.tags,
     )
     try:
+        service = service_of(body.route_service_url)
+    except BadService as error:
+        # Without its service a route would answer what it should not: it gets no endpoint.
+        proxy.kit.trace.event("route.refused", uris=", ".join(body.uris), why=str(error))
+        return
+    try:
         spread = spread_of(body.options)
     except BadOptions as error:
         proxy.kit.trace.event("route.options-refused", uris=", ".join(body.uris), why=str(error))
         spread = None
     stale_after = body.stale_threshold_in_seconds
-    for uri in proxy.table.register(endpoint, body.uris, now, stale_after, spread):
+    for uri in proxy.table.register(endpoint, body.uris, now, stale_after, spread, service):
         proxy.kit.trace.event("route.registered", uri=uri, endpoint=str(endpoint))
 
 

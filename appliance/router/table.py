@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from appliance.router.balance import Spread, by_hash
 from appliance.router.endpoint import Address, Endpoint
+from appliance.router.route_service import Service
 
 RETRY_AFTER = 5.0  # seconds that an endpoint is skipped after it could not be reached
 
@@ -27,12 +28,13 @@ class Member:
 class Route:
     """One URI and the endpoints that answer for it."""
 
-    __slots__ = ("_order", "_turn", "members", "path", "spread", "uri")
+    __slots__ = ("_order", "_turn", "members", "path", "service", "spread", "uri")
 
     def __init__(self, uri: str, path: str) -> None:
         self.uri = uri
         self.path = path  # prefix, without a final slash; "" for all
         self.spread: Spread | None = None  # as its options ask; None: as the router is set
+        self.service: Service | None = None  # requests go there first
         self.members: dict[Address, Member] = {}
         self._order: list[Endpoint] = []
         self._turn = 0
@@ -107,8 +109,11 @@ class RouteTable:
         now: float,
         stale_after: float | None = None,
         spread: Spread | None = None,
+        service: Service | None = None,
     ) -> list[str]:
-        """Note that *endpoint* answers for *uris*, spread as said; the URIs that are new for it.
+        """Note that *endpoint* answers for *uris*; the URIs that are new for it.
+
+        How their requests are spread, and the service they go to first, are as said last.
 
         A port is soon used again. When *endpoint* has another instance id than the one
         known at its address, that one is gone, and all its routes with it: otherwise
@@ -133,7 +138,7 @@ class RouteTable:
             route = self._route(host, path)
             if known.address not in route.members:
                 added.append(route.uri)
-            route.spread = spread
+            route.spread, route.service = spread, service
             route.put(Member(known, now, limit))
         return added
 

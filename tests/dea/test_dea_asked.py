@@ -161,19 +161,22 @@ async def test_new_uris_are_registered_and_old_ones_unregistered(world: Any, web
 
 async def test_a_route_is_registered_with_what_it_asks_for(world: Any, web: Any) -> None:
     """Routes that ask for the same share a registration; one that changes is told again."""
-    least = Routing(options=RouteOptions(loadbalancing="least-connection"))
+    guard = "https://guard.localhost"
+    balance = RouteOptions(loadbalancing="least-connection")
+    least = Routing(options=balance, route_service_url=guard)
     uris = ["a.localhost", "b.localhost", "c.localhost"]
     asked = {"b.localhost": least}
     world.start(world.order(web, uris=uris, routing=asked))
     await world.running(2)
-    first = {tuple(body["uris"]): body.get("options") for body in world.registrations()}
+    first = {tuple(body["uris"]): body for body in world.registrations()}
     world.heard.clear()
     world.kit.publish(Update(droplet="d1", uris=uris, routing=asked | {"c.localhost": least}))
     await world.running()
     await world.kit.request(Status(), StatusReply, timeout=2)
 
     assert first.keys() == {("a.localhost", "c.localhost"), ("b.localhost",)}
-    assert first["b.localhost",]["loadbalancing"] == "least-connection"
+    assert first["b.localhost",]["options"]["loadbalancing"] == "least-connection"
+    assert first["b.localhost",]["route_service_url"] == guard
     assert [body["uris"] for body in world.registrations()] == [["c.localhost"]]
 
 

@@ -184,11 +184,14 @@ class Running:
         guid: str = "",
         instance: str = "",
         options: RouteOptions | None = None,
+        service: str = "",
     ) -> App:
         """Start an app and register it for *uris*."""
         app = App(handler)
         await self.nursery.start(app.run)
-        await self.register(app.port, *uris, guid=guid, instance=instance, options=options)
+        await self.register(
+            app.port, *uris, guid=guid, instance=instance, options=options, service=service
+        )
         return app
 
     async def register(
@@ -199,6 +202,7 @@ class Running:
         instance: str = "",
         index: str = "",
         options: RouteOptions | None = None,
+        service: str = "",
     ) -> None:
         """Register a port, and wait until the router has heard it."""
         self.kit.publish(
@@ -210,6 +214,7 @@ class Running:
                 private_instance_id=instance or None,
                 private_instance_index=index or None,
                 options=options,
+                route_service_url=service or None,
             )
         )
         await trio.testing.wait_all_tasks_blocked()
