@@ -150,6 +150,8 @@ class DeaConfig:
     root: Path | None = None  # instances and droplet cache; None: a private temporary folder
     host: str = "127.0.0.1"  # the address it gives to the router
     network: str = "host"  # of apps: the machine's, or isolated (their own, and nothing outside)
+    runtimes: tuple[str, ...] = ()  # names of 2012 that are offered; empty: all that are installed
+    force_http_sharing: bool = False  # never copy droplets from a path that an order names
     max_memory: int = 4096  # MB, to hand out
     max_instances: int = 1024  # on this DEA, of all apps
     heartbeat: float = 10 * SECONDS  # between two heartbeats
@@ -289,6 +291,8 @@ class Config:
     controller_url: str = ""  # base URL of the controller, when it runs in another process
     router_url: str = ""  # base URL of a router in another process: commands look there for apps
     sandbox: str = "auto"  # auto, require (refuse to run without isolation), off
+    verbose: bool = False  # show every event on stderr, as --verbose does
+    pid_file: Path | None = None  # our pid, while we run; who has a living one there is refused
     status_user: str = ""  # login of every /varz, /healthz and /metrics; "" makes one at start
     status_password: str = ""  # of that user
     trace_events: int = 20_000  # kept for `appliance trace`

@@ -16,6 +16,7 @@ from typing import Any
 
 from appliance.config import Config, rooms
 from appliance.kernel.errors import ApplianceError, ConfigError
+from appliance.legacy import read as read_legacy
 
 FILE = "appliance.toml"
 PREFIX = "APPLIANCE_"
@@ -58,6 +59,7 @@ class Loaded:
 
     config: Config
     origins: Mapping[str, str]  # "archiver.batch": "appliance.toml", "env …", "flag …"
+    notes: tuple[str, ...] = ()  # what a file says that has no effect here
 
     def rows(self) -> list[tuple[str, object, str]]:
         """Key, value and origin of every setting, in the order of `Config`."""
@@ -76,7 +78,8 @@ def load(
     """Put the settings together.
 
     Args:
-      file: The file to read; None reads ``appliance.toml`` of the current folder, if any.
+      file: The file to read, TOML or (of a stager or a DEA of 2012) YAML; None reads
+        ``appliance.toml`` of the current folder, if any.
       flags: Settings by key, as given on the command line; None means not given. Besides
         settings there is ``port``: the first port of the block, 0 for any free ports.
 
@@ -85,8 +88,14 @@ def load(
     """
     known = _known()
     given: dict[str, tuple[object, str]] = {}
+    notes: list[str] = []
     if (path := _file(file)) is not None:
-        given |= {key: (value, str(path)) for key, value in _from_file(path, known).items()}
+        if path.suffix in (".yml", ".yaml"):
+            legacy = read_legacy(_text(path), path.name)
+            found, notes = legacy.settings, legacy.notes
+        else:
+            found = _from_file(path, known)
+        given |= {key: (value, str(path)) for key, value in found.items()}
     given |= _from_environ(environ, known)
     flags = {key: value for key, value in flags.items() if value is not None}
     port = flags.pop("port", None)
@@ -99,7 +108,7 @@ def load(
     values = {key: coerce(key, value, known[key]) for key, (value, _) in given.items()}
     origins = {key: origin for key, (_, origin) in given.items()}
     _apply_listen(values, origins)
-    return Loaded(config=_assemble(values), origins=origins)
+    return Loaded(config=_assemble(values), origins=origins, notes=tuple(notes))
 
 
 def coerce(key: str, value: object, kind: Any) -> object:
@@ -186,13 +195,21 @@ def _file(file: Path | None) -> Path | None:
     return file
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "", f"is not text: {error}") from error
+
+
 def _from_file(path: Path, known: Mapping[str, Any]) -> dict[str, object]:
     import tomllib
 
     try:
-        with path.open("rb") as opened:
-            document = tomllib.load(opened)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        document = tomllib.loads(_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(str(path), "", f"is not TOML: {error}") from error
     of_rooms = rooms()
     flat: dict[str, object] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from appliance import endpoints as endpoints_file
 from appliance import settings
 from appliance.boot import Bound, bind_sockets, running
 from appliance.commands.banner import NOT_ISOLATED, banner
+from appliance.commands.pid_file import pid_file
 from appliance.commands.screen import Screen, output
 from appliance.commands.systemd import notify
 from appliance.config import Config
@@ -52,7 +54,13 @@ class Manners:
 @click.option("--bus", metavar="URL", help="local, or nats://HOST:PORT[,HOST:PORT…].")
 @click.option("--only", metavar="ROOMS", help="Start just these: stager,dea.")
 @click.option("--controller", metavar="URL", help="The controller, when it runs elsewhere.")
-@click.option("--config", "-c", "file", type=click.Path(path_type=Path), help="Settings file.")
+@click.option(
+    "--config",
+    "-c",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Settings file; also the stager.yml, or a DEA's, of 2012.",
+)
 @click.option(
     "--sandbox",
     type=click.Choice(["auto", "require", "off"]),
@@ -96,25 +104,38 @@ def up(
         "only": only,
         "controller_url": controller,
         "sandbox": sandbox,
+        "verbose": verbose or None,
     }
-    config = settings.load(file=file, environ=os.environ, flags=flags).config
-    # Before the namespace is entered: who holds a port or the state is known by its real pid.
-    bound = bind_sockets(config)
-    # Commands look there for the appliance that they talk to, and that is where the API is.
-    files = [endpoints_file.default_path()] if config.runs("controller") else []
-    if config.state is not None:
-        files.append(config.state / endpoints_file.NAME)
-    if ready_file is not None:
-        files.append(ready_file)
+    loaded = settings.load(file=file, environ=os.environ, flags=flags)
+    config = loaded.config
     manners = Manners(
-        files=tuple(files),
+        files=tuple(_endpoints_files(config, ready_file)),
         quiet=quiet,
-        verbose=verbose,
-        notes=tuple(warnings(config)),
+        verbose=config.verbose,
+        notes=(*warnings(config), *loaded.notes),
         pid=os.getpid(),
     )
+    with pid_file(config.pid_file, manners.pid):
+        # Before the namespace is entered: who holds a port or the state is known by its real pid.
+        bound = bind_sockets(config)
+        return _start(config, bound, manners, screen, own_pidns=not no_own_pidns)
+
+
+def _endpoints_files(config: Config, ready_file: Path | None) -> Iterator[Path]:
+    if config.runs("controller"):
+        # Commands look there for the appliance that they talk to, and that is where the API is.
+        yield endpoints_file.default_path()
+    if config.state is not None:
+        yield config.state / endpoints_file.NAME
+    if ready_file is not None:
+        yield ready_file
+
+
+def _start(
+    config: Config, bound: Bound, manners: Manners, screen: Screen, *, own_pidns: bool
+) -> int:
     into_leaf()
-    if not no_own_pidns:
+    if own_pidns:
         manners = replace(manners, confined=bool(enter_own_pid_namespace()))
     return trio.run(_run, config, bound, manners, screen)
 

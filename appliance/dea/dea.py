@@ -92,7 +92,7 @@ class Dea:
             not self.draining
             and not question.prod
             and self.room.takes(question.limits.mem)
-            and supported(question.runtime_info)
+            and supported(question.runtime_info, self.shared.config.runtimes)
         )
 
     def start(self, order: Start) -> None:

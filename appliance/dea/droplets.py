@@ -43,12 +43,16 @@ class Fetch:
 
 
 class DropletCache:
-    """Keeps droplets by SHA-1 in *folder*, which must be empty, and fetches what is missing."""
+    """Keeps droplets by SHA-1 in *folder*, which must be empty, and fetches what is missing.
 
-    def __init__(self, kit: Kit, folder: Path, *, keep: int = KEEP) -> None:
+    *copy* says whether a path in an order is looked at before its addresses.
+    """
+
+    def __init__(self, kit: Kit, folder: Path, *, keep: int = KEEP, copy: bool = True) -> None:
         self._kit = kit
         self._folder = folder
         self._keep = keep
+        self._copy = copy
         self._cached: dict[str, Cached] = {}  # by SHA-1, the one used last at the end
         self._fetches: dict[str, Fetch] = {}
 
@@ -98,7 +102,7 @@ class DropletCache:
     async def _fetch(self, order: Start, sha1: Digest, sha256: Digest | None) -> Spooled:
         """The droplet from the first source that has these bytes."""
         reasons: list[str] = []
-        if order.executableFile:
+        if self._copy and order.executableFile:
             source = Path(order.executableFile)
             try:
                 copied = await trio.to_thread.run_sync(_copy, source, self._folder, sha1, sha256)

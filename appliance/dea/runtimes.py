@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 #: Where programs are looked for inside of every sandbox.
@@ -48,11 +48,18 @@ def find(program: str) -> str | None:
     return None if os.sep in program else shutil.which(program, path=PATH)
 
 
-def supported(runtime_info: Mapping[str, Any] | None) -> bool:
-    """Whether an order with *runtime_info* can run here; one without brings all it needs."""
-    return runtime_info is None or executable(runtime_info) is not None
+def supported(runtime_info: Mapping[str, Any] | None, only: Collection[str] = ()) -> bool:
+    """Whether an order with *runtime_info* can run here; one without brings all it needs.
+
+    *only* are the names that this DEA offers, when it does not offer all.
+    """
+    if runtime_info is None:
+        return True
+    if only and runtime_info.get("name") not in only:
+        return False
+    return executable(runtime_info) is not None
 
 
-def installed() -> list[str]:
-    """The names that an advertisement lists."""
-    return [name for name in EXECUTABLES if executable({"name": name})]
+def installed(only: Collection[str] = ()) -> list[str]:
+    """The names that an advertisement lists: of *only*, or of all, those that can be run."""
+    return [name for name in only or EXECUTABLES if executable({"name": name})]

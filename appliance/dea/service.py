@@ -67,7 +67,7 @@ async def serve(
             shared = Shared(
                 kit=kit,
                 config=config,
-                droplets=DropletCache(kit, staged),
+                droplets=DropletCache(kit, staged, copy=not config.force_http_sharing),
                 journal=Journal(kit, id_),
                 unpacking=trio.CapacityLimiter(UNPACKING),
             )
@@ -79,7 +79,7 @@ async def serve(
                 voice=Voice(kit, id_),
                 ports=shared_ports(kit.ids),
                 nursery=background,
-                runtimes=installed(),
+                runtimes=installed(config.runtimes),
                 credentials=credentials,
                 isolated=isolates(config, kit),
             )

@@ -1,10 +1,11 @@
 """Ask a stager for a droplet, as the first Cloud Foundry's controller did. Shares no code with
 the appliance: NATS and HTTP are all that it knows.
 
-    python request_staging.py NATS_URL APP_FOLDER DROPLET
+    python request_staging.py NATS_URL APP_FOLDER DROPLET [FRAMEWORK]
 
 Serves the app as a zip, sends a request on ``staging``, takes the droplet that comes back,
-and writes it to the file DROPLET.
+and writes it to the file DROPLET. FRAMEWORK is the name of a staging plugin, sinatra unless it is
+given; with "" the stager finds out by itself what the app is.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import nats
+
+RUBY = {"runtime_info": {"name": "ruby19", "executable": "/usr/bin/ruby", "version": "1.9"}}
 
 
 def zipped(folder: Path) -> bytes:
@@ -55,27 +58,31 @@ class Controller(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-async def main(nats_url: str, folder: Path, target: Path) -> None:
-    """Stage *folder* into *target*."""
-    Controller.package = zipped(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Controller)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    own = f"http://127.0.0.1:{server.server_port}"
-    request = {
+def request(own: str, framework: str) -> dict[str, object]:
+    """The message; *own* is where this controller listens."""
+    return {
         "app_id": "tutorial",
         "download_uri": f"{own}/download_unstaged_app/tutorial",
         "upload_uri": f"{own}/upload_droplet/tutorial/1",
         "properties": {
             "services": [],
-            "framework_info": {"name": "sinatra"},
-            "runtime_info": {"name": "ruby19", "executable": "/usr/bin/ruby", "version": "1.9"},
+            **(RUBY | {"framework_info": {"name": framework}} if framework else {}),
             "resources": {"memory": 128, "disk": 2048, "fds": 256},
             "environment": [],
             "meta": {},
         },
     }
+
+
+async def main(nats_url: str, folder: Path, target: Path, framework: str = "sinatra") -> None:
+    """Stage *folder* into *target*."""
+    Controller.package = zipped(folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Controller)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    own = f"http://127.0.0.1:{server.server_port}"
+    question = json.dumps(request(own, framework)).encode()
     bus = await nats.connect(nats_url)
-    reply = json.loads((await bus.request("staging", json.dumps(request).encode(), 60)).data)
+    reply = json.loads((await bus.request("staging", question, 60)).data)
     await bus.close()
     server.shutdown()
     print(reply["task_log"])
@@ -86,4 +93,4 @@ async def main(nats_url: str, folder: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:]))

@@ -1,10 +1,11 @@
 """Run a droplet on a DEA, as the first Cloud Foundry's controller did. Shares no code with the
 appliance: NATS and HTTP are all that it knows.
 
-    python start_droplet.py NATS_URL DROPLET HOST
+    python start_droplet.py NATS_URL DROPLET HOST [RUNTIME]
 
 Asks which DEA has room, orders it to start the droplet under the name HOST, waits until the
-router is told, and stops it again when Enter is pressed (or input ends).
+router is told, and stops it again when Enter is pressed (or input ends). RUNTIME is the name of
+what runs it, ruby19 unless it is given.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ class Store(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-async def main(nats_url: str, droplet: Path, host: str) -> None:
+async def main(nats_url: str, droplet: Path, host: str, runtime: str = "ruby19") -> None:
     """Start *droplet*, say where it answers, stop it."""
     Store.droplet = droplet.read_bytes()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Store)
@@ -50,7 +51,7 @@ async def main(nats_url: str, droplet: Path, host: str) -> None:
 
     await bus.subscribe("router.register", cb=note)
     limits = {"mem": 128, "disk": 256, "fds": 256}
-    question = {"droplet": 1, "limits": limits, "runtime_info": {"name": "ruby19"}}
+    question = {"droplet": 1, "limits": limits, "runtime_info": {"name": runtime}}
     hello = json.loads((await bus.request("dea.discover", json.dumps(question).encode(), 5)).data)
     print(f"DEA {hello['id']} has room")
     order = {
@@ -65,8 +66,7 @@ async def main(nats_url: str, droplet: Path, host: str) -> None:
         "services": [],
         "env": ["GREETING=Hello"],
         "users": [],
-        "runtime_info": {"name": "ruby19", "executable": "/usr/bin/ruby"},
-        "framework": "sinatra",
+        "runtime_info": {"name": runtime},
         "limits": limits,
         "cc_partition": "default",
     }
@@ -80,4 +80,4 @@ async def main(nats_url: str, droplet: Path, host: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import trio
 import appliance
 from appliance.boot import Running
 from appliance.kernel.http.client import Client, Response
+from tests.nats_server import NatsServer, running_server
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     """An appliance on free ports, gone after the test."""
     async with appliance.running() as running:
         yield Desk(running, str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A server that runs, and may be killed and started by the test."""
+    yield from running_server(tmp_path_factory.mktemp("nats"))
 
 
 def children() -> set[int]:
