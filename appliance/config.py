@@ -206,7 +206,7 @@ class RouterConfig:
     connect_timeout: float = 5 * SECONDS  # to open a connection to an instance
     idle_timeout: float = 75 * SECONDS  # of a kept-alive client connection
     balance: str = "round-robin"  # or least-connection
-    service_secret: str = ""  # seals requests to route services; "": a random one of this router
+    service_secret: str = ""  # seals requests to route services; all routers share it; "" makes one
 
     def __post_init__(self) -> None:
         _positive("router", self, "stale_after", "head_timeout", "app_timeout", "idle_timeout")

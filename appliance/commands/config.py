@@ -12,7 +12,7 @@ import click
 from appliance import settings
 from appliance.commands.screen import Screen, output, table
 
-SECRET = ("password", "client_secret", "token")  # ends of keys whose values are not shown
+SECRET = ("password", "secret", "token")  # ends of keys whose values are not shown
 
 
 @click.group()
