@@ -39,6 +39,8 @@ class Access:
     identity: Identity
     organizations: dict[str, frozenset[str]]  # role type: organization guids
     spaces: dict[str, frozenset[str]]  # role type: space guids
+    #: Guids of suspended organizations and of their spaces: only administrators change them.
+    suspended: frozenset[str] = frozenset()
 
     def in_spaces(self, roles: Iterable[str]) -> frozenset[str]:
         """Spaces in which one of *roles* is held."""
@@ -82,7 +84,17 @@ def seen_in_space(path: str) -> Rule:
 
 def changed_in_space(path: str, roles: tuple[str, ...] = DEVELOPERS) -> Rule:
     """Those with one of *roles* in the space whose guid is at *path*."""
-    return lambda access: admins(access) | among(path, access.in_spaces(roles))
+    return lambda access: admins(access) | among(path, access.in_spaces(roles) - access.suspended)
+
+
+def secrets_in_space(path: str) -> Rule:
+    """Those who may read the environments in the space whose guid is at *path*."""
+
+    def rule(access: Access) -> Condition:
+        all_ = ALL if access.identity.admin or access.identity.reads_secrets else NONE
+        return all_ | among(path, access.in_spaces(SECRET_READERS))
+
+    return rule
 
 
 def seen_in_organization(path: str) -> Rule:
@@ -94,7 +106,9 @@ def seen_in_organization(path: str) -> Rule:
 
 def changed_in_organization(path: str, roles: tuple[str, ...] = MANAGERS) -> Rule:
     """Those with one of *roles* in the organization whose guid is at *path*."""
-    return lambda access: admins(access) | among(path, access.in_organizations(roles))
+    return lambda access: (
+        admins(access) | among(path, access.in_organizations(roles) - access.suspended)
+    )
 
 
 def either(*rules: Rule) -> Rule:

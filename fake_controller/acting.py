@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from fake_controller.access import Access, Rule
 from fake_controller.conditions import among, is_
-from fake_controller.errors import missing, not_authorized, unprocessable
+from fake_controller.errors import (
+    feature_disabled,
+    missing,
+    not_authorized,
+    organization_suspended,
+    unprocessable,
+)
 from fake_controller.events import Actor, record_event
-from fake_controller.model import Record, Role, Space
+from fake_controller.flags import is_skipped
+from fake_controller.model import FeatureFlag, Organization, Record, Role, Space
 from fake_controller.policy import POLICIES
 from fake_controller.store import Tx
 from fake_controller.tokens import Identity
@@ -33,10 +40,16 @@ def access_of(tx: Tx, identity: Identity) -> Access:
         spaces["organization_manager"] = {
             space.guid for space in tx.find(Space, among("organization_guid", managed))
         }
+    suspended: set[str] = set()
+    if roles:
+        suspended = {one.guid for one in tx.find(Organization, suspended=True)}
+    if suspended:
+        suspended |= {one.guid for one in tx.find(Space, organization_guid=suspended)}
     return Access(
         identity=identity,
         organizations={type_: frozenset(guids) for type_, guids in organizations.items()},
         spaces={type_: frozenset(guids) for type_, guids in spaces.items()},
+        suspended=frozenset(suspended),
     )
 
 
@@ -70,8 +83,7 @@ class Acting:
           CloudError: 404 when they do not even see it, 403 when they only see it.
         """
         record = self.see(kind, guid)
-        if self._where(kind, guid, rule or POLICIES[kind].changed) is None:
-            raise not_authorized()
+        self._must(kind, guid, rule or POLICIES[kind].changed)
         return record
 
     def into(self, kind: type[R], guid: str | None, *, rule: Rule) -> R:
@@ -81,8 +93,7 @@ class Acting:
           CloudError: 422 "Invalid space. Ensure that …" or 403.
         """
         record = self.named(kind, guid)
-        if self._where(kind, guid, rule) is None:
-            raise not_authorized()
+        self._must(kind, guid, rule)
         return record
 
     def named(self, kind: type[R], guid: str | None) -> R:
@@ -94,6 +105,16 @@ class Acting:
                 f"Invalid {noun}. Ensure that the {noun} exists and you have access to it."
             )
         return record
+
+    def enabled(self, flag: str) -> bool:
+        """Whether a feature flag lets them do what it is about."""
+        return is_skipped(flag, self.identity) or self.tx.need(FeatureFlag, flag).enabled
+
+    def need_enabled(self, flag: str) -> None:
+        """Raises 403 with the flag's own message, or its name, unless it is `enabled`."""
+        if not self.enabled(flag):
+            message = self.tx.need(FeatureFlag, flag).custom_error_message
+            raise feature_disabled(message or flag)
 
     def must_be_admin(self) -> None:
         """Raises 403 for everybody else."""
@@ -116,6 +137,14 @@ class Acting:
         """
         actor = Actor(guid=self.identity.guid, name=self.identity.name, type=self.identity.type)
         record_event(self.tx, type_, actor, target, data or {}, name=name, within=within)
+
+    def _must(self, kind: type[R], guid: str | None, rule: Rule) -> None:
+        if self._where(kind, guid, rule) is not None:
+            return
+        roused = replace(self.access, suspended=frozenset())
+        if self.tx.first(kind, is_("guid", guid or ""), rule(roused)):
+            raise organization_suspended()
+        raise not_authorized()
 
     def _where(self, kind: type[R], guid: str | None, rule: Rule) -> R | None:
         return self.tx.first(kind, is_("guid", guid or ""), rule(self.access))

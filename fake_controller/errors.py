@@ -65,8 +65,13 @@ def not_authorized() -> CloudError:
     )
 
 
+def organization_suspended() -> CloudError:
+    """403: only administrators change what is in a suspended organization."""
+    return CloudError(403, 10017, "CF-OrgSuspended", "The organization is suspended")
+
+
 def feature_disabled(flag: str) -> CloudError:
-    """403: an administrator has switched *flag* off, or it is nothing that is offered here."""
+    """403: *flag* is off; an administrator may have given another text for it."""
     return CloudError(403, 330002, "CF-FeatureDisabled", f"Feature Disabled: {flag}")
 
 

@@ -23,6 +23,7 @@ from fake_controller.model import (
     Deployment,
     Domain,
     Droplet,
+    FeatureFlag,
     Job,
     Organization,
     Package,
@@ -110,6 +111,7 @@ POLICIES: dict[type[Record], Policy] = {
         either(seen_in_space("space_guid"), changed_in_organization("organization_guid")),
         lambda _: NONE,
     ),
+    FeatureFlag: OF_ALL,
     # Whoever knows a job's guid has begun it.
     Job: Policy(lambda _: ALL, lambda _: NONE),
 }

@@ -19,7 +19,6 @@ from appliance.kernel.kit import Kit
 from appliance.kernel.process.folders import room_folder
 from appliance.kernel.store.blobs import BlobStore
 from appliance.kernel.trace import TraceLog
-from fake_controller.accounts import new_account, user_of
 from fake_controller.actual import Actual
 from fake_controller.bits import Bits
 from fake_controller.controller import Controller
@@ -30,18 +29,14 @@ from fake_controller.http import package_bytes, root, staging
 from fake_controller.http.late import LateApp
 from fake_controller.messages import BulkCredentials, BulkCredentialsRequest
 from fake_controller.model import (
-    Account,
     Build,
     Deployment,
-    Domain,
-    Organization,
-    Setting,
-    Space,
 )
 from fake_controller.running import Runner
+from fake_controller.seeding import seed
 from fake_controller.store import Store, Tx, open_store
 from fake_controller.tasks import Tasks
-from fake_controller.tokens import ADMIN_GROUPS, Tokens, digest_password
+from fake_controller.tokens import Tokens, digest_password
 from fake_controller.workers import Workers
 
 PRUNE_EVERY = 5.0  # seconds between looks, at most, for instances that nobody speaks of
@@ -75,7 +70,7 @@ async def _run(
 ) -> None:
     durable = config.root is not None
     passwords = await trio.to_thread.run_sync(digest_password, config.password)
-    secrets = await store.write(lambda tx: _seed(tx, config, passwords))
+    secrets = await store.write(lambda tx: _open_books(tx, config, passwords))
     async with trio.open_nursery() as background:
         async with trio.open_nursery() as work:
             cc = Controller(
@@ -230,29 +225,8 @@ def _load_jwt() -> None:
     importlib.import_module("jwt")
 
 
-def _seed(tx: Tx, config: ControllerConfig, password: str) -> dict[str, str]:
-    """What every installation has from its first start; returns its secrets."""
-    if tx.first(Account, username=config.user) is None:
-        account = new_account(tx, username=config.user, password=password, groups=ADMIN_GROUPS)
-        user_of(tx, account.guid)
-    organization = tx.first(Organization, name=config.org) or tx.new(Organization, name=config.org)
-    if tx.first(Space, organization_guid=organization.guid, name=config.space) is None:
-        tx.new(Space, organization_guid=organization.guid, name=config.space)
-    if tx.first(Domain, name=config.app_domain) is None:
-        tx.new(Domain, name=config.app_domain)
+def _open_books(tx: Tx, config: ControllerConfig, password: str) -> dict[str, str]:
+    """Seed, and close what a stop has interrupted; returns the installation's secrets."""
     for build in tx.find(Build, state="STAGING"):
         tx.change(build, state="FAILED", error=INTERRUPTED)
-    given = {
-        "token-key": "",
-        config.staging_user: config.staging_password,
-        config.bulk_user: config.bulk_password,
-        "registry": config.registry_password,
-    }
-    return {name: value or _kept_secret(tx, name) for name, value in given.items()}
-
-
-def _kept_secret(tx: Tx, name: str) -> str:
-    setting = tx.get(Setting, f"secret-{name}")
-    if setting is None:
-        setting = tx.new(Setting, guid=f"secret-{name}", value=tx.ids.hex(64))
-    return setting.value
+    return seed(tx, config, password)

@@ -32,6 +32,7 @@ class Identity:
     name: str
     admin: bool
     reads_all: bool = False
+    reads_secrets: bool = False
     type: str = "user"  # or client
     origin: str = "uaa"
     scopes: tuple[str, ...] = ()
@@ -123,6 +124,7 @@ class Tokens:
             name=str(claims.get("user_name") or claims["client_id"]),
             admin="cloud_controller.admin" in scopes,
             reads_all=not READ_ALL.isdisjoint(scopes),
+            reads_secrets="cloud_controller.admin_read_only" in scopes,
             type="user" if "user_name" in claims else "client",
             origin=str(claims.get("origin", "")),
             scopes=scopes,

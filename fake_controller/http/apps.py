@@ -11,7 +11,7 @@ from appliance.config import ControllerConfig
 from fake_controller import deleting, present
 from fake_controller.access import SUPPORTERS, changed_in_space
 from fake_controller.acting import Acting
-from fake_controller.errors import deployment_in_progress, feature_disabled, missing, unprocessable
+from fake_controller.errors import deployment_in_progress, missing, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.droplets import DROPLETS
 from fake_controller.http.environment import check_variables
@@ -133,8 +133,10 @@ def routes(api: Api) -> None:
 def _create(acting: Acting, wanted: NewApp, config: ControllerConfig) -> App:
     tx = acting.tx
     lifecycle = wanted.lifecycle or Lifecycle()
+    if lifecycle.type in ("docker", "cnb"):
+        acting.need_enabled(f"diego_{lifecycle.type}")  # and it never is, see `flags`
     if lifecycle.type != "buildpack":
-        raise feature_disabled(f"diego_{lifecycle.type}")
+        raise unprocessable(f"Lifecycle type '{lifecycle.type}' is not included in the list")
     check_variables(wanted.environment_variables or {})
     space = acting.into(Space, wanted.relationships.space.guid, rule=changed_in_space("guid"))
     check_name(tx, wanted.name, space.guid)

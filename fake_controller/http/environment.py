@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from quart import Response
 
-from fake_controller.access import SECRET_READERS, changed_in_space
+from fake_controller.access import secrets_in_space
 from fake_controller.acting import Acting
 from fake_controller.errors import unprocessable
 from fake_controller.http.api import Api
@@ -19,7 +19,7 @@ from fake_controller.services.bound import bound_services, vcap_services
 from fake_controller.surroundings import group
 
 RESERVED = ("VCAP_", "VMC_")
-READABLE = changed_in_space("space_guid", SECRET_READERS)
+READABLE = secrets_in_space("space_guid")
 
 
 class Variables(msgspec.Struct):
@@ -32,8 +32,7 @@ def routes(api: Api) -> None:
 
     @api.get("/v3/apps/<guid>/environment_variables")
     async def variables(guid: str) -> Response:
-        app = await api.read(lambda acting: acting.change(App, guid, rule=READABLE))
-        return api.json(_shown(api, app))
+        return api.json(_shown(api, await api.read(lambda acting: _readable(acting, guid))))
 
     @api.patch("/v3/apps/<guid>/environment_variables", body=Variables)
     async def set_variables(guid: str, wanted: Variables) -> Response:
@@ -55,7 +54,7 @@ def routes(api: Api) -> None:
     @api.get("/v3/apps/<guid>/env")
     async def env(guid: str) -> Response:
         def look(acting: Acting) -> dict[str, Any]:
-            app = acting.change(App, guid, rule=READABLE)
+            app = _readable(acting, guid)
             acting.audit("audit.app.environment.show", app)
             services = vcap_services(bound_services(acting.tx, guid))
             web = acting.tx.first(Process, app_guid=guid, type="web")
@@ -69,6 +68,14 @@ def routes(api: Api) -> None:
             }
 
         return api.json(await api.write(look))
+
+
+def _readable(acting: Acting, guid: str) -> App:
+    """The app, whose variables they may see."""
+    acting.need_enabled("env_var_visibility")
+    app = acting.change(App, guid, rule=READABLE)
+    acting.need_enabled("space_developer_env_var_visibility")
+    return app
 
 
 def check_variables(names: Iterable[str]) -> None:

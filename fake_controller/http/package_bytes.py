@@ -30,6 +30,7 @@ def blobs(cc: Controller) -> list[Blob]:
         guid = exchange.params["guid"]
 
         def claim(acting: Acting) -> Package:
+            acting.need_enabled("app_bits_upload")
             package = acting.change(Package, guid)
             if package.state != "AWAITING_UPLOAD":
                 raise bits_already_uploaded()

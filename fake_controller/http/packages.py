@@ -68,6 +68,12 @@ def routes(api: Api) -> None:
 
     @api.post("/v3/resource_matches", body=Matches)
     async def matches(wanted: Matches) -> Response:
+        def asks(acting: Acting) -> bool:
+            acting.need_enabled("app_bits_upload")
+            return acting.enabled("resource_matching")
+
+        if not await api.read(asks):
+            return api.json({"resources": []}, 201)
         # What would come back without a mode ends the push of some clients.
         known = await trio.to_thread.run_sync(cc.bits.known, wanted.resources)
         return api.json({"resources": msgspec.to_builtins([r for r in known if r.mode])}, 201)

@@ -192,6 +192,7 @@ async def _scale(api: Api, guid: str, wanted: Scale) -> Response:
             raise unprocessable(f"{label} must be greater than {'or equal to ' * (low == 0)}0")
 
     def work(acting: Acting) -> Process:
+        acting.need_enabled("app_scaling")
         record = acting.change(Process, guid, rule=SUPPORTED)
         deploying = acting.tx.first(Deployment, app_guid=record.app_guid, status_value="ACTIVE")
         if record.type == "web" and deploying:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from quart import Response
 
 from fake_controller import present
-from fake_controller.access import SECRET_READERS, changed_in_space
+from fake_controller.access import secrets_in_space
 from fake_controller.conditions import among
 from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
@@ -28,7 +28,7 @@ REVISIONS = Listing(
         record, base, record.droplet_guid in there
     ),
 )
-READABLE = changed_in_space("app.space_guid", SECRET_READERS)
+READABLE = secrets_in_space("app.space_guid")
 
 
 def routes(api: Api) -> None:

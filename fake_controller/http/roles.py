@@ -149,6 +149,7 @@ def _anybody(acting: Acting, who: Who) -> User:
 
 
 def _guid_of(acting: Acting, who: Who) -> str | None:
+    acting.need_enabled("set_roles_by_username")
     account = find_account(acting.tx, who.username or "", who.origin)
     return account.guid if account else None
 

@@ -167,6 +167,7 @@ def routes(api: Api) -> None:
 
 
 def _create(acting: Acting, wanted: NewRoute) -> Route:
+    acting.need_enabled("route_creation")
     tx, related = acting.tx, wanted.relationships
     space = acting.into(Space, related.space.guid, rule=changed_in_space("guid", SUPPORTERS))
     domain = acting.named(Domain, related.domain.guid)

@@ -9,7 +9,7 @@ import msgspec
 from quart import Response
 
 from fake_controller import present
-from fake_controller.access import SECRET_READERS, SUPPORTERS, changed_in_space, either
+from fake_controller.access import SUPPORTERS, changed_in_space, either, secrets_in_space
 from fake_controller.acting import Acting
 from fake_controller.errors import CloudError, missing, unprocessable
 from fake_controller.http.api import Api
@@ -54,8 +54,8 @@ BINDS = either(
     of_keys(changed_in_space("service_instance.space_guid")),
 )
 READS_SECRETS = either(
-    changed_in_space("app.space_guid", SECRET_READERS),
-    of_keys(changed_in_space("service_instance.space_guid", SECRET_READERS)),
+    secrets_in_space("app.space_guid"),
+    of_keys(secrets_in_space("service_instance.space_guid")),
 )
 
 

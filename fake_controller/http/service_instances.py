@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from quart import Response
 
 from fake_controller import present
-from fake_controller.access import SECRET_READERS, changed_in_space
+from fake_controller.access import changed_in_space, secrets_in_space
 from fake_controller.acting import Acting
 from fake_controller.errors import CloudError, missing, unprocessable
 from fake_controller.http.api import Api
@@ -39,7 +39,7 @@ SERVICE_INSTANCES = Listing(
     orders=("name",),
     present=lambda record, base, _: present.service_instance(record, base),
 )
-READS_SECRETS = changed_in_space("space_guid", SECRET_READERS)
+READS_SECRETS = secrets_in_space("space_guid")
 DEVELOPS = changed_in_space("space_guid")
 
 
@@ -148,6 +148,7 @@ def routes(api: Api) -> None:
 
 
 def _create_user_provided(acting: Acting, wanted: NewServiceInstance) -> ServiceInstance:
+    acting.need_enabled("service_instance_creation")
     space = acting.into(Space, wanted.relationships.space.guid, rule=changed_in_space("guid"))
     made = instances.create_user_provided(
         acting.tx,

@@ -96,6 +96,7 @@ async def _cancel(api: Api, guid: str) -> Response:
 
 def _create(acting: Acting, guid: str, wanted: NewTask, api: Api) -> Task:
     tx, config = acting.tx, api.cc.config
+    acting.need_enabled("task_creation")
     app = acting.change(App, guid)
     template = _template(acting, app, wanted)
     droplet = tx.get(Droplet, wanted.droplet_guid or app.droplet_guid)

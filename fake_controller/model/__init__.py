@@ -9,7 +9,7 @@ from fake_controller.model.accounts import Account
 from fake_controller.model.apps import App, Process
 from fake_controller.model.deployments import Deployment, Revision
 from fake_controller.model.events import AuditEvent
-from fake_controller.model.installation import EnvironmentGroup, Job, Setting
+from fake_controller.model.installation import EnvironmentGroup, FeatureFlag, Job, Setting
 from fake_controller.model.record import Record
 from fake_controller.model.routes import Destination, Domain, Route
 from fake_controller.model.services import (
@@ -35,6 +35,7 @@ __all__ = [
     "Domain",
     "Droplet",
     "EnvironmentGroup",
+    "FeatureFlag",
     "Job",
     "Operation",
     "Organization",
@@ -77,4 +78,5 @@ RECORDS: tuple[type[Record], ...] = (
     Job,
     Setting,
     EnvironmentGroup,
+    FeatureFlag,
 )

@@ -30,6 +30,18 @@ class Setting(Record):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureFlag(Record):
+    """What administrators can switch off for everybody else; its guid is its name."""
+
+    table: ClassVar[str] = "feature_flags"
+
+    name: str
+    enabled: bool
+    custom_error_message: str | None = None
+    switched: bool = False  # ever
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EnvironmentGroup(Record):
     """Variables that all apps are given; its guid is ``running`` or ``staging``."""
 

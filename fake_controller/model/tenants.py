@@ -13,7 +13,7 @@ class Organization(Record):
     """A tenant."""
 
     table: ClassVar[str] = "organizations"
-    indexed: ClassVar[tuple[str, ...]] = ("name",)
+    indexed: ClassVar[tuple[str, ...]] = ("name", "suspended")
 
     name: str
     suspended: bool = False
