@@ -50,7 +50,7 @@ class Dea:
     runtimes: list[str]
     credentials: list[str]  # of the file viewer
     instances: dict[str, Instance] = field(default_factory=dict)  # by id, CRASHED ones too
-    lives: dict[str, Life] = field(default_factory=dict)  # of live instances, by id
+    lives: dict[str, Life] = field(default_factory=dict)  # of live instances and tasks, by id
     isolated: bool = False  # instances have networks of their own
     draining: bool = False
     news: trio.Event = field(default_factory=trio.Event)  # an instance runs that nobody measured
@@ -59,7 +59,7 @@ class Dea:
     def room(self) -> Room:
         """How full it is now."""
         config = self.shared.config
-        live = [instance for instance in self.instances.values() if instance.live]
+        live = [life.instance for life in self.lives.values()]
         return Room(
             max_memory=config.max_memory,
             reserved=sum(instance.order.limits.mem for instance in live),
@@ -98,7 +98,7 @@ class Dea:
     def start(self, order: Start) -> None:
         """Take *order*, or say at once why not: a start is never acknowledged otherwise."""
         given = order.instance_guid or ""
-        id_ = given if _ID.fullmatch(given) else self.shared.kit.ids.hex(32)
+        id_ = given if is_id(given) else self.shared.kit.ids.hex(32)
         trace = self.shared.kit.trace
         if id_ in self.instances:
             trace.event("order.repeated", app=order.name, instance=id_)
@@ -127,10 +127,20 @@ class Dea:
             return
         self.instances[id_] = instance
         trace.event("instance.accepted", app=order.name, index=order.index, instance=id_)
-        self.advertise()
+        self.begin(Life(instance, self.shared, self))
         self.voice.heartbeat([instance])
-        self.lives[id_] = Life(instance, self.shared, self)
-        self.nursery.start_soon(self._live, self.lives[id_])
+
+    def begin(self, life: Life) -> None:
+        """Run *life*; its watcher calls `over` at its end."""
+        self.lives[life.instance.id] = life
+        self.advertise()
+        self.nursery.start_soon(self._live, life)
+
+    def over(self, instance: Instance) -> None:
+        """What *instance* had reserved is free again."""
+        instance.memory, instance.cpu = 0, 0.0
+        del self.lives[instance.id]
+        self.advertise()
 
     def _folder_for(self, order: Start, id_: str) -> Path:
         folder = self.apps / folder_name(order, id_)
@@ -196,7 +206,7 @@ class Dea:
     def status(self) -> StatusReply:
         """How full this DEA is, for those who ask."""
         room = self.room
-        used = sum(instance.memory for instance in self.instances.values() if instance.live)
+        used = sum(life.instance.memory for life in self.lives.values())
         return StatusReply(
             id=self.id,
             ip=self.hello.ip,
@@ -259,8 +269,6 @@ class Dea:
         instance.enter("CRASHED" if crashed else "STOPPED", kit.clock.time())
         instance.exit_status = ending.status
         instance.exit_description = ending.description
-        instance.memory, instance.cpu = 0, 0.0
-        del self.lives[instance.id]
         kit.trace.event(
             "instance.crashed" if crashed else "instance.stopped",
             app=instance.order.name,
@@ -268,7 +276,7 @@ class Dea:
             why=ending.description,
         )
         self.voice.exited(instance, ending.reason)
-        self.advertise()
+        self.over(instance)
         if not crashed or instance.order.flapping:
             self.forget(instance)
             return
@@ -289,7 +297,11 @@ class Dea:
     def forget(self, instance: Instance) -> None:
         """Drop what is left of an instance that is over; its folder goes in the background."""
         if self.instances.pop(instance.id, None):
-            self.nursery.start_soon(self._remove, instance)
+            self.discard(instance)
+
+    def discard(self, instance: Instance) -> None:
+        """Remove its folder in the background."""
+        self.nursery.start_soon(self._remove, instance)
 
     async def _remove(self, instance: Instance) -> None:
         await self._tidy(self.shared.kit.spawner.sandbox.remove, instance)
@@ -317,3 +329,8 @@ class Dea:
             life.stop("DEA_SHUTDOWN")
         for life in lives:
             await life.over.wait()
+
+
+def is_id(text: str) -> bool:
+    """Whether *text* can name an instance, and a part of its folder."""
+    return _ID.fullmatch(text) is not None

@@ -21,7 +21,9 @@ from appliance.dea.messages import (
     Update,
 )
 from appliance.dea.messages_ssh import OpenSession
+from appliance.dea.messages_tasks import FindTasks, TaskCancel, TaskStart
 from appliance.dea.sessions import Sessions
+from appliance.dea.tasks import Tasks
 from appliance.health_manager.messages import HealthManagerStart
 from appliance.kernel.bus import Subscription
 from appliance.kernel.kit import Received
@@ -41,8 +43,9 @@ Handler = Callable[[Received[Any]], None]
 class Ears:
     """The subscriptions of one DEA. No handler waits, so orders take effect as they were given."""
 
-    def __init__(self, dea: Dea, sessions: Sessions) -> None:
+    def __init__(self, dea: Dea, sessions: Sessions, tasks: Tasks) -> None:
         self._dea = dea
+        self._tasks = tasks
         self._sessions = sessions
         self._kit = dea.shared.kit
         self._handlers: dict[str, tuple[type[Any], Handler]] = {
@@ -53,6 +56,9 @@ class Ears:
             Status.subject: (Status, self._status),
             FindDroplet.subject: (FindDroplet, self._find),
             DropletStatus.subject: (DropletStatus, self._stats),
+            f"dea.{dea.id}.task.start": (TaskStart, lambda order: tasks.start(order.body)),
+            TaskCancel.subject: (TaskCancel, lambda order: tasks.cancel(order.body)),
+            FindTasks.subject: (Signal, self._find_tasks),
             OpenSession.subject: (OpenSession, self._session),
             Locate.subject: (Signal, lambda _: dea.advertise()),
             RouterStart.subject: (Signal, lambda _: dea.register_all()),
@@ -106,6 +112,10 @@ class Ears:
     def _session(self, question: Received[OpenSession]) -> None:
         if place := self._sessions.admit(question.body):
             self._kit.respond(question, place)
+
+    def _find_tasks(self, question: Received[Signal]) -> None:
+        for report in self._tasks.reports():
+            self._kit.respond(question, report)
 
     def _stats(self, question: Received[DropletStatus]) -> None:
         for stats in self._dea.all_stats():

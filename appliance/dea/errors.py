@@ -20,6 +20,17 @@ class NoRoom(StartFailed):
         super().__init__("insufficient resources")
 
 
+class NoMemoryLeft(StartFailed):
+    """The sidecars of an instance are given all of its memory."""
+
+    code = "no-memory-left"
+
+    def __init__(self, theirs: int, whole: int) -> None:
+        super().__init__(
+            f"The sidecars' memory ({theirs} MB) leaves nothing of the instance's ({whole} MB)"
+        )
+
+
 class DropletUnavailable(StartFailed):
     """No source gave the droplet that was ordered."""
 

@@ -12,8 +12,13 @@ from appliance.config import DeaConfig
 from appliance.dea.checks import check_for, readiness_for
 from appliance.dea.droplets import DropletCache
 from appliance.dea.ending import Ending, describe, over_memory, signal_of
-from appliance.dea.environment import environment, memory_for_one_process, possible
-from appliance.dea.errors import StartFailed
+from appliance.dea.environment import (
+    environment,
+    memory_for_main,
+    memory_for_one_process,
+    possible,
+)
+from appliance.dea.errors import NoMemoryLeft, StartFailed
 from appliance.dea.health import Place, follow_readiness, until_unhealthy, wait_until_healthy
 from appliance.dea.instance import ISOLATED_PORT, MIB, Instance
 from appliance.dea.launch import Launch, launch
@@ -129,6 +134,8 @@ class Life:
         """Everything before the first program: the folder, and how to start in it."""
         instance, shared = self.instance, self.shared
         order, sandbox = instance.order, shared.kit.spawner.sandbox
+        if memory_for_main(order) <= 0:
+            raise NoMemoryLeft(order.limits.mem - memory_for_main(order), order.limits.mem)
         async with shared.droplets.droplet(order) as droplet:
             self._done("fetch")
             contents = await trio.to_thread.run_sync(
@@ -167,7 +174,7 @@ class Life:
         async with open_programs(spawner, profile, plan, instance.order) as programs:
             child = programs.child
             self._done("spawn")
-            instance.pid = child.pid
+            instance.pid, instance.began_at = child.pid, trio.current_time()
             self.inside = Inside(host=child, profile=replace(profile, env={}))
             journal.note(
                 instance,

@@ -76,6 +76,9 @@ class TaskHeartbeat:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FindTasks:
-    """Ask every DEA for its tasks; each one answers with a `TaskHeartbeat`, an empty one too."""
+    """Ask every DEA for its tasks; each one answers with a `TaskHeartbeat`, an empty one too.
+
+    With several when there are very many.
+    """
 
     subject: ClassVar[str] = "dea.task.find"

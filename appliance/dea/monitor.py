@@ -15,12 +15,21 @@ from appliance.kernel.process.usage import Usage, disk_usage, usage_of
 DISK_EVERY = 2.5  # looks at memory for each look at the disk, which costs more
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What an instance had used in all at some time."""
+
+    at: float  # on trio's clock
+    cpu: float = 0.0  # seconds
+    said: int = 0  # bytes of log lines
+
+
 @dataclass
 class Monitor:
     """The watchdog of one DEA. Its limits are on sums, which the kernel does not count for us."""
 
     dea: Dea
-    _cpu: dict[str, tuple[float, float]] = field(default_factory=dict)  # at, seconds used; by id
+    _seen: dict[str, Seen] = field(default_factory=dict)  # at the last look, by id
 
     async def run(self) -> None:
         """Look every `DeaConfig.monitor` seconds, and at whatever is new, until cancelled."""
@@ -40,10 +49,11 @@ class Monitor:
 
     async def look(self, *, with_disk: bool) -> None:
         """Measure everything that runs, then judge it."""
-        pids = {i.id: i.pid for i in self.dea.instances.values() if i.live and i.pid is not None}
+        looked_at = [life.instance for life in self.dea.lives.values()]
+        pids = {one.id: one.pid for one in looked_at if one.pid is not None}
         if not pids:
             return
-        folders = {id_: self.dea.instances[id_].folder for id_ in pids}
+        folders = {one.id: one.folder for one in looked_at if one.id in pids}
 
         def measure() -> tuple[dict[int, Usage], dict[str, int]]:
             disks = {i: disk_usage(folder) for i, folder in folders.items()} if with_disk else {}
@@ -51,22 +61,24 @@ class Monitor:
 
         used, disks = await trio.to_thread.run_sync(measure)
         for id_, pid in pids.items():
-            instance = self.dea.instances.get(id_)
+            life = self.dea.lives.get(id_)
             # It may have ended meanwhile, and what was measured be nobody.
-            if instance is None or instance.pid != pid:
+            if life is None or life.instance.pid != pid:
                 continue
-            self._note(instance, used[pid], disks.get(id_))
-            if (life := self.dea.lives.get(id_)) and (verdict := judge(instance)):
+            self._note(life.instance, used[pid], disks.get(id_))
+            if verdict := judge(life.instance):
                 self.dea.shared.kit.trace.event("instance.condemned", instance=id_, why=verdict)
                 life.condemn(verdict)
-        self._cpu = {id_: seen for id_, seen in self._cpu.items() if id_ in pids}
+        self._seen = {id_: seen for id_, seen in self._seen.items() if id_ in pids}
 
     def _note(self, instance: Instance, usage: Usage, disk: int | None) -> None:
         now = trio.current_time()
-        at, spent = self._cpu.get(instance.id, (now, usage.cpu))
-        self._cpu[instance.id] = (now, usage.cpu)
-        if now > at:
-            instance.cpu = max(0.0, 100 * (usage.cpu - spent) / (now - at))
+        # The first look tells of all the time since its start.
+        last = self._seen.get(instance.id, Seen(at=instance.began_at))
+        self._seen[instance.id] = Seen(at=now, cpu=usage.cpu, said=instance.said)
+        if now > last.at:
+            instance.cpu = max(0.0, 100 * (usage.cpu - last.cpu) / (now - last.at))
+            instance.log_rate = (instance.said - last.said) / (now - last.at)
         instance.memory = usage.memory
         if disk is not None:
             instance.disk = disk

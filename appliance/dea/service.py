@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import trio
 
 from appliance.config import DeaConfig
-from appliance.dea.dea import Dea
+from appliance.dea.dea import MIB, Dea
 from appliance.dea.droplets import DropletCache
 from appliance.dea.ears import Ears
 from appliance.dea.files import FileViewer
@@ -22,6 +22,7 @@ from appliance.dea.output import Journal
 from appliance.dea.ports import shared_ports
 from appliance.dea.runtimes import installed
 from appliance.dea.sessions import Sessions
+from appliance.dea.tasks import Tasks
 from appliance.dea.voice import Voice
 from appliance.kernel.component import Component
 from appliance.kernel.kit import Kit
@@ -85,10 +86,12 @@ async def serve(
             )
             sessions = Sessions(dea)
             await background.start(sessions.serve)
-            await background.start(Ears(dea, sessions).listen)
+            tasks = Tasks(dea)
+            await background.start(Ears(dea, sessions, tasks).listen)
             await background.start(component.run, url)
             background.start_soon(Monitor(dea).run)
             background.start_soon(every, config.heartbeat, dea.heartbeat)
+            background.start_soon(every, config.heartbeat, tasks.heartbeat)
             background.start_soon(every, config.advertise, dea.advertise)
             background.start_soon(every, config.register, dea.register_all)
             background.start_soon(reap, dea)
@@ -156,7 +159,7 @@ def figures(dea: Dea) -> dict[str, object]:
     return {
         "apps_max_memory": room.max_memory,
         "apps_reserved_memory": room.reserved,
-        "apps_used_memory": sum(i.memory for i in running) // (1024 * 1024),
+        "apps_used_memory": sum(one.instance.memory for one in dea.lives.values()) // MIB,
         "num_apps": len(running),
         "running_apps": [
             {"droplet": i.droplet, "index": i.order.index, "state": i.state} for i in running

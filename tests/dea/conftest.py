@@ -177,6 +177,17 @@ class World:
             while sum(one.what == "session.closed" for one in self.events) < count:  # noqa: ASYNC110 (nobody tells)
                 await trio.sleep(0.01)
 
+    async def wait_for_lines(self, text: str, count: int) -> None:
+        """Wait until *count* log lines are *text*."""
+        with trio.fail_after(20):
+            while True:
+                bell = self.bell
+                bodies = [body for name, body in self.heard if name.startswith("logs.lines.")]
+                texts = [line["text"] for body in bodies for line in body["lines"]]
+                if texts.count(text) >= count:
+                    return
+                await bell.wait()
+
     def has(self, what: str) -> bool:
         """Whether the trace has the event *what*."""
         return any(event.what == what for event in self.events)
