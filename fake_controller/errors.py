@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from appliance.kernel.errors import ApplianceError
 
@@ -26,6 +27,14 @@ class UaaError(CloudError):
 
     def __init__(self, http: int, error: str, description: str) -> None:
         super().__init__(http, 0, error, description)
+
+
+class CloudErrors(ApplianceError):
+    """Several errors in one answer; its status is that of the first."""
+
+    def __init__(self, errors: Sequence[CloudError]) -> None:
+        super().__init__("; ".join(map(str, errors)))
+        self.errors = tuple(errors)
 
 
 def unprocessable(detail: str) -> CloudError:
@@ -129,6 +138,10 @@ def deployment_in_progress(what: str) -> CloudError:
 
 def present_error(error: ApplianceError) -> tuple[int, dict[str, str], bytes]:
     """*error* as Cloud Controller would answer it."""
+    if isinstance(error, CloudErrors):
+        status, headers, _ = present_error(error.errors[0])
+        details = [_detail(one.number, one.title, str(one)) for one in error.errors]
+        return status, headers, json.dumps({"errors": details}).encode()
     if isinstance(error, CloudError):
         status, number, title = error.http, error.number, error.title
     elif error.status == 404:
@@ -142,7 +155,7 @@ def present_error(error: ApplianceError) -> tuple[int, dict[str, str], bytes]:
     detail = str(error) or "An unknown error occurred."
     if error.hint:
         detail = f"{detail} {error.hint}"
-    body: dict[str, object] = {"errors": [{"code": number, "title": title, "detail": detail}]}
+    body: dict[str, object] = {"errors": [_detail(number, title, detail)]}
     if isinstance(error, LegacyError):
         body = {"code": number, "description": detail}
     elif isinstance(error, UaaError):
@@ -151,3 +164,7 @@ def present_error(error: ApplianceError) -> tuple[int, dict[str, str], bytes]:
     if status == 503:
         headers["retry-after"] = "5"  # seconds: about as long as a start after a stop takes
     return status, headers, json.dumps(body).encode()
+
+
+def _detail(number: int, title: str, detail: str) -> dict[str, object]:
+    return {"code": number, "title": title, "detail": detail}

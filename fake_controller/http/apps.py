@@ -11,6 +11,7 @@ from appliance.config import ControllerConfig
 from fake_controller import deleting, present
 from fake_controller.access import SUPPORTERS, changed_in_space
 from fake_controller.acting import Acting
+from fake_controller.apps import check_name, create_app
 from fake_controller.errors import deployment_in_progress, missing, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.droplets import DROPLETS
@@ -20,11 +21,9 @@ from fake_controller.http.organizations import ORGANIZATIONS
 from fake_controller.http.relations import Metadata, ToOne, new_labels, plain, relabelled
 from fake_controller.http.spaces import SPACES
 from fake_controller.model import App, Deployment, Droplet, Space
-from fake_controller.processes import new_process, processes_for
+from fake_controller.processes import processes_for
 from fake_controller.revisions import revise
-from fake_controller.store import Tx
 
-DEFAULT_STACK = "appliance"
 APPS = Listing(
     kind=App,
     filters={
@@ -131,7 +130,6 @@ def routes(api: Api) -> None:
 
 
 def _create(acting: Acting, wanted: NewApp, config: ControllerConfig) -> App:
-    tx = acting.tx
     lifecycle = wanted.lifecycle or Lifecycle()
     if lifecycle.type in ("docker", "cnb"):
         acting.need_enabled(f"diego_{lifecycle.type}")  # and it never is, see `flags`
@@ -139,19 +137,16 @@ def _create(acting: Acting, wanted: NewApp, config: ControllerConfig) -> App:
         raise unprocessable(f"Lifecycle type '{lifecycle.type}' is not included in the list")
     check_variables(wanted.environment_variables or {})
     space = acting.into(Space, wanted.relationships.space.guid, rule=changed_in_space("guid"))
-    check_name(tx, wanted.name, space.guid)
-    app = tx.new(
-        App,
+    return create_app(
+        acting,
+        space,
+        config,
         name=wanted.name,
-        space_guid=space.guid,
         buildpacks=tuple(lifecycle.data.buildpacks or ()),
-        stack=lifecycle.data.stack or DEFAULT_STACK,
-        environment=wanted.environment_variables or {},
-        **new_labels(wanted),
+        stack=lifecycle.data.stack,
+        environment=wanted.environment_variables,
+        labels=new_labels(wanted),
     )
-    new_process(tx, app, "web", config)
-    acting.audit("audit.app.create", app)
-    return app
 
 
 def _change(acting: Acting, guid: str, wanted: ChangedApp) -> None:
@@ -215,11 +210,3 @@ async def _set_state(api: Api, guid: str, action: Literal["start", "stop", "rest
     for process in processes:
         api.workers.runner.converge(process)
     return await api.show(APPS, guid)
-
-
-def check_name(tx: Tx, name: str, space: str) -> None:
-    """App names are unique in their space, and not blank."""
-    if not name.strip():
-        raise unprocessable("Name must not be blank")
-    if tx.first(App, space_guid=space, name=name):
-        raise unprocessable(f"App with the name '{name}' already exists.")

@@ -28,6 +28,17 @@ class ToOne(msgspec.Struct):
         return self.data.guid
 
 
+class ToMany(msgspec.Struct):
+    """``{"data": [{"guid": …}]}``."""
+
+    data: list[Guid]
+
+    @property
+    def guids(self) -> list[str]:
+        """The guids it leads to."""
+        return [one.guid for one in self.data]
+
+
 class OfApp(msgspec.Struct):
     """``{"app": {"data": {"guid": …}}}``."""
 

@@ -1,8 +1,7 @@
-"""Routes and their destinations: the names that the router answers."""
+"""Routes: the names that the router answers."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,20 +11,17 @@ from quart import Response
 from fake_controller import deleting, present
 from fake_controller.access import SUPPORTERS, changed_in_space
 from fake_controller.acting import Acting
-from fake_controller.errors import unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.domains import DOMAINS
 from fake_controller.http.listing import Listing
 from fake_controller.http.organizations import ORGANIZATIONS
-from fake_controller.http.relations import Metadata, ToOne, new_labels, plain, relabelled
+from fake_controller.http.relations import Metadata, ToMany, ToOne, new_labels, plain, relabelled
 from fake_controller.http.spaces import SPACES
 from fake_controller.model import App, Destination, Domain, Route, Space
 from fake_controller.route_options import changed_options
+from fake_controller.routing import sharing
+from fake_controller.routing.creating import create_route
 from fake_controller.store import Tx
-
-HOST = re.compile(r"(\*|[A-Za-z0-9_-]{1,63})?\Z")
-APP_PORT = 8080  # of every buildpack app, whatever its PORT is here
-PATH = re.compile(r"(/[^?#\s]{1,127})?\Z")
 
 
 def _gather(tx: Tx, records: Sequence[Route]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -75,26 +71,6 @@ class ChangedRoute(msgspec.Struct):
     metadata: Metadata | None = None
 
 
-class DestinationProcess(msgspec.Struct):
-    type: str = "web"
-
-
-class DestinationApp(msgspec.Struct):
-    guid: str
-    process: DestinationProcess | None = None
-
-
-class NewDestination(msgspec.Struct):
-    app: DestinationApp
-    port: int | None = None
-    protocol: str | None = None
-    weight: int | None = None
-
-
-class NewDestinations(msgspec.Struct):
-    destinations: list[NewDestination]
-
-
 def routes(api: Api) -> None:
     """``/v3/routes``."""
     cc, runner = api.cc, api.workers.runner
@@ -115,8 +91,7 @@ def routes(api: Api) -> None:
             options = changed_options(route.options, wanted.options or {})
             acting.tx.change(route, options=options, **relabelled(route, wanted))
             acting.audit("audit.route.update", route, {"request": plain(wanted)})
-            led_to = acting.tx.find(Destination, route_guid=guid)
-            return {one.app_guid for one in led_to if options != route.options}
+            return {one.app_guid for one in acting.tx.find(Destination, route_guid=guid)}
 
         for app in await api.write(work):
             await runner.update_routes(app)
@@ -132,116 +107,43 @@ def routes(api: Api) -> None:
             await cc.start_job("route.delete", lambda: deleting.delete_route(cc, runner, guid))
         )
 
-    @api.get("/v3/routes/<guid>/destinations")
-    async def destinations(guid: str) -> Response:
-        return await _destinations(api, guid)
+    @api.get("/v3/routes/<guid>/relationships/shared_spaces")
+    async def shared(guid: str) -> Response:
+        route = await api.read(lambda acting: acting.see(Route, guid))
+        return api.json(present.shared_spaces(route, api.base))
 
-    @api.post("/v3/routes/<guid>/destinations", body=NewDestinations)
-    async def add(guid: str, wanted: NewDestinations) -> Response:
+    @api.post("/v3/routes/<guid>/relationships/shared_spaces", body=ToMany)
+    async def share(guid: str, wanted: ToMany) -> Response:
+        def work(acting: Acting) -> Route:
+            return sharing.share(acting, acting.change(Route, guid), wanted.guids)
+
+        return api.json(present.shared_spaces(await api.write(work), api.base))
+
+    @api.delete("/v3/routes/<guid>/relationships/shared_spaces/<space>")
+    async def unshare(guid: str, space: str) -> Response:
+        await api.write(lambda acting: sharing.unshare(acting, acting.change(Route, guid), space))
+        return Response("", status=204)
+
+    @api.patch("/v3/routes/<guid>/relationships/space", body=ToOne)
+    async def transfer(guid: str, wanted: ToOne) -> Response:
         def work(acting: Acting) -> None:
-            route = acting.change(Route, guid)
-            for number, one in enumerate(wanted.destinations):
-                check_destination(number, one)
-                _add(acting, route, one)
+            route = acting.change(Route, guid, rule=changed_in_space("space_guid"))
+            sharing.transfer(acting, route, wanted.guid)
 
         await api.write(work)
-        for one in wanted.destinations:
-            await runner.update_routes(one.app.guid)
-        return await _destinations(api, guid)
-
-    @api.delete("/v3/routes/<guid>/destinations/<destination>")
-    async def remove(guid: str, destination: str) -> Response:
-        def work(acting: Acting) -> str:
-            route = acting.change(Route, guid)
-            one = acting.tx.get(Destination, destination)
-            if one is None or one.route_guid != guid:
-                raise unprocessable("Unable to unmap route from destination. Ensure the route "
-                                    "has a destination with this guid.")  # fmt: skip
-            acting.tx.delete(one)
-            if app := acting.tx.get(App, one.app_guid):
-                acting.audit("audit.app.unmap-route", app, {"route_guid": route.guid})
-            return one.app_guid
-
-        await runner.update_routes(await api.write(work))
-        return Response("", status=204)
+        return api.json({"status": "ok"})
 
 
 def _create(acting: Acting, wanted: NewRoute) -> Route:
-    acting.need_enabled("route_creation")
-    tx, related = acting.tx, wanted.relationships
-    space = acting.into(Space, related.space.guid, rule=changed_in_space("guid", SUPPORTERS))
-    domain = acting.named(Domain, related.domain.guid)
-    host, path = (wanted.host or "").lower(), wanted.path or ""
-    check_name(host, path, domain)
-    if tx.first(Route, host=host, domain_guid=domain.guid, path=path):
-        also = f" and path '{path}'" if path else ""
-        raise unprocessable(
-            f"Route already exists with host '{host}'{also} for domain '{domain.name}'."
-        )
-    route = tx.new(
-        Route,
-        space_guid=space.guid,
-        domain_guid=domain.guid,
-        host=host,
-        path=path,
-        options=changed_options({}, wanted.options or {}),
-        **new_labels(wanted),
+    related = wanted.relationships
+    return create_route(
+        acting,
+        acting.into(Space, related.space.guid, rule=changed_in_space("guid", SUPPORTERS)),
+        acting.named(Domain, related.domain.guid),
+        host=wanted.host or "",
+        path=wanted.path or "",
+        port=wanted.port,
+        options=wanted.options,
+        labels=new_labels(wanted),
+        request=plain(wanted),
     )
-    acting.audit("audit.route.create", route, {"request": plain(wanted)})
-    return route
-
-
-def check_name(host: str, path: str, domain: Domain) -> None:
-    """What a route may be called."""
-    if not host and domain.organization_guid is None:
-        raise unprocessable("Missing host. Routes in shared domains must have a host defined.")
-    if not HOST.match(host):
-        raise unprocessable(
-            'Host must be either "*" or contain only alphanumeric characters, "_", or "-"'
-        )
-    if not PATH.match(path):
-        raise unprocessable("Path must begin with / and be at most 128 characters long")
-
-
-def check_destination(number: int, wanted: NewDestination) -> None:
-    """Refuse what the router could not do for the *number*-th destination of a request."""
-    if wanted.weight is not None:
-        why = "weighted destinations can only be used when replacing all destinations."
-    elif wanted.port not in (None, APP_PORT):
-        why = f"port must be {APP_PORT}, which leads to the app's PORT: it has no other."
-    elif wanted.protocol not in (None, "http1"):
-        why = "protocol must be 'http1': the router speaks nothing else with apps."
-    else:
-        return
-    raise unprocessable(f"Destinations[{number}]: {why}")
-
-
-def _add(acting: Acting, route: Route, wanted: NewDestination) -> None:
-    tx, app = acting.tx, acting.sees(App, wanted.app.guid)
-    if app is None or app.space_guid != route.space_guid:
-        raise unprocessable(
-            f'App(s) with guid(s) "{wanted.app.guid}" do not exist or you do not have access.'
-        )
-    type_ = wanted.app.process.type if wanted.app.process else "web"
-    if not tx.first(Destination, route_guid=route.guid, app_guid=app.guid, process_type=type_):
-        tx.new(
-            Destination,
-            route_guid=route.guid,
-            app_guid=app.guid,
-            process_type=type_,
-            port=wanted.port,
-            weight=wanted.weight,
-            protocol=wanted.protocol or "http1",
-        )
-        acting.audit("audit.app.map-route", app, {"route_guid": route.guid, "process_type": type_})
-
-
-async def _destinations(api: Api, guid: str) -> Response:
-    def look(acting: Acting) -> list[Destination]:
-        acting.see(Route, guid)
-        return acting.tx.find(Destination, route_guid=guid)
-
-    found = await api.read(look)
-    own = f"{api.base}/v3/routes/{guid}"
-    links = {"self": {"href": f"{own}/destinations"}, "route": {"href": own}}
-    return api.json({"destinations": [present.destination(one) for one in found], "links": links})

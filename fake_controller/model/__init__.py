@@ -19,6 +19,7 @@ from fake_controller.model.services import (
     ServiceInstance,
     ServiceInstanceShare,
 )
+from fake_controller.model.sidecars import Sidecar
 from fake_controller.model.staging import Build, Droplet, Package
 from fake_controller.model.tasks import Task
 from fake_controller.model.tenants import Organization, Role, Space, User
@@ -49,6 +50,7 @@ __all__ = [
     "ServiceInstance",
     "ServiceInstanceShare",
     "Setting",
+    "Sidecar",
     "Space",
     "Task",
     "User",
@@ -65,6 +67,7 @@ RECORDS: tuple[type[Record], ...] = (
     Destination,
     App,
     Process,
+    Sidecar,
     Package,
     Build,
     Droplet,

@@ -33,6 +33,7 @@ class Route(Record):
     path: str = ""
     port: int | None = None
     options: dict[str, str] = field(default_factory=dict)
+    shared_space_guids: tuple[str, ...] = ()  # besides its own: whose apps it may lead to
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

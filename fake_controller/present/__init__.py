@@ -7,7 +7,7 @@ from fake_controller.present.deployments import deployment, revision
 from fake_controller.present.events import audit_event
 from fake_controller.present.jobs import job
 from fake_controller.present.processes import instance_stats, process
-from fake_controller.present.routes import destination, domain, route
+from fake_controller.present.routes import destination, domain, route, shared_spaces
 from fake_controller.present.scim import scim_page, scim_user
 from fake_controller.present.services import (
     service_credential_binding,
@@ -42,6 +42,7 @@ __all__ = [
     "service_credential_binding",
     "service_credential_binding_details",
     "service_instance",
+    "shared_spaces",
     "space",
     "task",
     "timestamp",

@@ -33,6 +33,15 @@ def destination(record: Destination) -> Json:
     }
 
 
+def shared_spaces(record: Route, base: str) -> Json:
+    """The spaces besides its own to whose apps a route may lead."""
+    own = f"{base}/v3/routes/{record.guid}/relationships/shared_spaces"
+    return {
+        "data": [{"guid": guid} for guid in record.shared_space_guids],
+        "links": {"self": {"href": own}},
+    }
+
+
 def route(
     record: Route, base: str, domains: Mapping[str, str], destinations: Sequence[Destination]
 ) -> Json:

@@ -1,0 +1,55 @@
+"""Making an app: for the API, and for a manifest that names one which is not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.config import ControllerConfig
+from fake_controller.acting import Acting
+from fake_controller.errors import unprocessable
+from fake_controller.model import App, Space
+from fake_controller.processes import new_process
+from fake_controller.store import Tx
+
+DEFAULT_STACK = "appliance"
+
+
+def create_app(
+    acting: Acting,
+    space: Space,
+    config: ControllerConfig,
+    *,
+    name: str,
+    buildpacks: tuple[str, ...] = (),
+    stack: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    labels: Mapping[str, Any] | None = None,
+) -> App:
+    """A new app in *space*, which *acting* may change, and its web process.
+
+    Raises:
+      CloudError: 422, the name is blank or taken.
+    """
+    tx = acting.tx
+    check_name(tx, name, space.guid)
+    app = tx.new(
+        App,
+        name=name,
+        space_guid=space.guid,
+        buildpacks=buildpacks,
+        stack=stack or DEFAULT_STACK,
+        environment=dict(environment or {}),
+        **(labels or {}),
+    )
+    new_process(tx, app, "web", config)
+    acting.audit("audit.app.create", app)
+    return app
+
+
+def check_name(tx: Tx, name: str, space: str) -> None:
+    """App names are unique in their space, and not blank."""
+    if not name.strip():
+        raise unprocessable("Name must not be blank")
+    if tx.first(App, space_guid=space, name=name):
+        raise unprocessable(f"App with the name '{name}' already exists.")
