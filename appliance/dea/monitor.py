@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
 
 import trio
 
@@ -13,6 +14,7 @@ from appliance.dea.instance import MIB, Instance
 from appliance.kernel.process.usage import Usage, disk_usage, usage_of
 
 DISK_EVERY = 2.5  # looks at memory for each look at the disk, which costs more
+TELL_EVERY = 15.0  # seconds between two gauges of an instance, as on Cloud Foundry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +32,7 @@ class Monitor:
 
     dea: Dea
     _seen: dict[str, Seen] = field(default_factory=dict)  # at the last look, by id
+    _told: dict[str, float] = field(default_factory=dict)  # when a gauge was last said, by id
 
     async def run(self) -> None:
         """Look every `DeaConfig.monitor` seconds, and at whatever is new, until cancelled."""
@@ -66,10 +69,19 @@ class Monitor:
             if life is None or life.instance.pid != pid:
                 continue
             self._note(life.instance, used[pid], disks.get(id_))
+            self._tell(life.instance)
             if verdict := judge(life.instance):
                 self.dea.shared.kit.trace.event("instance.condemned", instance=id_, why=verdict)
                 life.condemn(verdict)
         self._seen = {id_: seen for id_, seen in self._seen.items() if id_ in pids}
+        self._told = {id_: at for id_, at in self._told.items() if id_ in pids}
+
+    def _tell(self, instance: Instance) -> None:
+        """Say its figures in its app's log now and then."""
+        now = trio.current_time()
+        if instance.state == "RUNNING" and now - self._told.get(instance.id, -inf) >= TELL_EVERY:
+            self._told[instance.id] = now
+            self.dea.shared.journal.measure(instance)
 
     def _note(self, instance: Instance, usage: Usage, disk: int | None) -> None:
         now = trio.current_time()

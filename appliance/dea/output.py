@@ -11,11 +11,11 @@ from types import TracebackType
 
 import trio
 
-from appliance.dea.instance import Instance
+from appliance.dea.instance import MIB, Instance
 from appliance.dea.lines import LineSplitter, batches
 from appliance.dea.rates import RATE, Allowance, LogLimit
 from appliance.kernel.kit import Kit
-from appliance.logs.messages import Line, LogLines
+from appliance.logs.messages import Gauge, Line, LogLines, Metric
 
 CHUNK = 32 * 1024  # bytes taken at a time: a few milliseconds of work
 FILE_LIMIT = 4 * 1024 * 1024  # bytes of a log file; then its older half goes
@@ -45,6 +45,28 @@ class Journal:
     ) -> None:
         """A line of this DEA about *instance*."""
         self._publish(instance, source_type, [text], error)
+
+    def measure(self, instance: Instance) -> None:
+        """What *instance* used when it was last looked at, by Cloud Foundry's names."""
+        source, limits = instance.log_source, instance.order.limits
+        metrics = {
+            "cpu": Metric(unit="percentage", value=round(instance.cpu, 2)),
+            "memory": Metric(unit="bytes", value=instance.memory),
+            "disk": Metric(unit="bytes", value=instance.disk),
+            "memory_quota": Metric(unit="bytes", value=limits.mem * MIB),
+            "disk_quota": Metric(unit="bytes", value=limits.disk * MIB),
+            "log_rate": Metric(unit="B/s", value=round(instance.log_rate, 1)),
+            "log_rate_limit": Metric(unit="B/s", value=limits.log_rate),
+        }
+        gauge = Gauge(
+            timestamp=self._stamp(),
+            source_type=instance.source_of(0),
+            instance=str(instance.order.index),
+            metrics=metrics,
+            tags={"process_id": instance.droplet, "process_instance_id": instance.id},
+        )
+        lines = LogLines(source=source, lines=[], gauges=[gauge])
+        self._kit.publish(lines, subject=f"logs.lines.{source}")
 
     @property
     def cell(self) -> str:

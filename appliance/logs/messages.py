@@ -21,6 +21,25 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """One figure."""
+
+    unit: str  # bytes, percentage
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gauge:
+    """What one instance used at one time."""
+
+    timestamp: int  # nanoseconds since 1970
+    source_type: str  # as in `Line`
+    instance: str = "0"
+    metrics: dict[str, Metric]  # cpu, memory, disk, memory_quota, disk_quota
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LogLines:
     """Some lines of one app, in order. Senders batch; subject is ``logs.lines.APPGUID``."""
 
@@ -28,6 +47,7 @@ class LogLines:
 
     source: str  # the app's guid
     lines: list[Line]
+    gauges: list[Gauge] = field(default_factory=list)  # after the lines
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +61,7 @@ class ReadLogs:
     end_time: int | None = None  # nanoseconds, exclusive
     limit: int = 100  # at most `LIMIT`
     descending: bool = False
-    types: list[str] = field(default_factory=list)  # LOG …; empty for any
+    types: list[str] = field(default_factory=list)  # LOG, GAUGE, ANY; empty for any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

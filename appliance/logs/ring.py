@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.logs.messages import LIMIT, Line, ReadLogs
+from appliance.logs.messages import LIMIT, Gauge, Line, ReadLogs
 
 #: Bytes that a line is counted with beside its text: what Python takes to keep it.
 LINE_COST = 144
@@ -19,6 +20,8 @@ ENVELOPE_COST = 64
 #: Origins that are looked up by value in one source, before the look-up starts afresh.
 MAX_ORIGINS = 256
 
+GAUGE = "GAUGE"  # kind of entries whose text is the JSON of their metrics
+
 LATEST = 2**63 - 1  # nanoseconds; clients read timestamps as signed 64-bit numbers
 
 
@@ -27,7 +30,7 @@ class _Origin:
     """What all lines of one instance share; kept once, not per line."""
 
     instance: str
-    kind: str  # OUT or ERR
+    kind: str  # OUT, ERR or GAUGE
     tags: dict[str, str]
     size: int  # bytes in JSON
 
@@ -99,8 +102,10 @@ class Ring:
         """What /varz tells."""
         return {"sources": len(self._sources), "bytes": self._bytes, "dropped": self.dropped}
 
-    def add(self, source_id: str, lines: list[Line], now: int) -> None:
-        """Keep *lines* of one source, in their order.
+    def add(
+        self, source_id: str, lines: Sequence[Line], now: int, gauges: Sequence[Gauge] = ()
+    ) -> None:
+        """Keep *lines* of one source in their order, and *gauges* after them.
 
         Args:
           source_id: The app's guid.
@@ -113,11 +118,15 @@ class Ring:
         before = source.bytes
         for line in lines:
             text = line.text.rstrip("\r\n")
+            kind = "ERR" if line.error else "OUT"
             for begin in range(0, len(text) or 1, MAX_TEXT):
-                stamp = max(source.last + 1, min(line.timestamp, now))
-                origin, cost = _origin(source, source_id, line)
                 part = text[begin : begin + MAX_TEXT].encode("utf-8", "replace")
-                source.append(stamp, _Entry(origin, part, len(part) + LINE_COST + cost))
+                _append(source, source_id, line, kind, part, now)
+        for gauge in gauges:
+            metrics = {
+                name: {"unit": one.unit, "value": one.value} for name, one in gauge.metrics.items()
+            }
+            _append(source, source_id, gauge, GAUGE, json.dumps(metrics).encode(), now)
         source.drop(max(0, source.bytes - self._per_source))
         self._bytes += source.bytes - before
         self._make_room()
@@ -147,38 +156,47 @@ class Ring:
             but at least one.
         """
         source = self._sources.get(query.source)
-        if source is None or (query.types and not {"LOG", "ANY"} & set(query.types)):
+        types = set(query.types) or {"ANY"}
+        logs, gauges = bool(types & {"LOG", "ANY"}), bool(types & {"GAUGE", "ANY"})
+        if source is None or not (logs or gauges):
             return []
         begin = bisect_left(source.stamps, query.start_time, source.first)
         end = len(source.stamps)
         if query.end_time is not None:
             end = bisect_left(source.stamps, query.end_time, source.first)
         limit = max(0, min(query.limit, LIMIT))
-        if query.descending:
-            wanted = range(end - 1, max(begin - 1, end - 1 - limit), -1)
-        else:
-            wanted = range(begin, min(end, begin + limit))
+        positions = range(begin, end)
         batch: list[dict[str, Any]] = []
-        for position in wanted:
+        for position in reversed(positions) if query.descending else positions:
             entry = source.entries[position]
+            if not (gauges if entry.origin.kind == GAUGE else logs):
+                continue
             budget -= entry.origin.size + ENVELOPE_COST + 4 * (len(entry.text) + 2) // 3 + 2
-            if budget < 0 and batch:
+            if len(batch) == limit or (budget < 0 and batch):
                 break
             batch.append(_envelope(query.source, source.stamps[position], entry))
         return batch
 
 
-def _origin(source: _Source, source_id: str, line: Line) -> tuple[_Origin, int]:
-    """What *line* shares with others, and what keeping it costs when it is new."""
-    key = (line.source_type, line.instance, line.error, *line.tags.items())
+def _append(
+    source: _Source, source_id: str, said: Line | Gauge, kind: str, text: bytes, now: int
+) -> None:
+    """Put one entry behind the others, with a timestamp of its own."""
+    stamp = max(source.last + 1, min(said.timestamp, now))
+    origin, cost = _origin(source, source_id, said, kind)
+    source.append(stamp, _Entry(origin, text, len(text) + LINE_COST + cost))
+
+
+def _origin(source: _Source, source_id: str, said: Line | Gauge, kind: str) -> tuple[_Origin, int]:
+    """What *said* shares with others, and what keeping it costs when it is new."""
+    key = (said.source_type, said.instance, kind, *said.tags.items())
     origin = source.origins.get(key)
     if origin is not None:
         return origin, 0
-    tags = line.tags | {"source_type": line.source_type}
-    kind = "ERR" if line.error else "OUT"
-    size = len(json.dumps([_envelope(source_id, LATEST, _Entry(_Origin("", kind, {}, 0), b"", 0))]))
-    size += len(json.dumps([line.instance, tags]))
-    origin = _Origin(line.instance, kind, tags, size)
+    tags = said.tags | {"source_type": said.source_type}
+    size = len(json.dumps([_envelope(source_id, LATEST, _Entry(_Origin("", "", {}, 0), b"", 0))]))
+    size += len(json.dumps([said.instance, kind, tags]))
+    origin = _Origin(said.instance, kind, tags, size)
     if len(source.origins) >= MAX_ORIGINS:
         source.origins.clear()
     source.origins[key] = origin
@@ -186,13 +204,16 @@ def _origin(source: _Source, source_id: str, line: Line) -> tuple[_Origin, int]:
 
 
 def _envelope(source_id: str, stamp: int, entry: _Entry) -> dict[str, Any]:
-    """One line as log-cache shows it. Its clients refuse any other key."""
+    """One entry as log-cache shows it. Its clients refuse any other key."""
     origin = entry.origin
-    return {
+    envelope: dict[str, Any] = {
         "timestamp": str(stamp),
         "source_id": source_id,
         "instance_id": origin.instance,
         "deprecated_tags": {},
         "tags": origin.tags,
-        "log": {"payload": base64.b64encode(entry.text).decode("ascii"), "type": origin.kind},
     }
+    if origin.kind == GAUGE:
+        return envelope | {"gauge": {"metrics": json.loads(entry.text)}}
+    payload = base64.b64encode(entry.text).decode("ascii")
+    return envelope | {"log": {"payload": payload, "type": origin.kind}}

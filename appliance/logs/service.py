@@ -45,7 +45,8 @@ async def serve(
 async def collect(batches: Inbox[LogLines], ring: Ring, kit: Kit) -> None:
     """Put every line into the ring as it comes."""
     async for batch in batches:
-        ring.add(batch.body.source, batch.body.lines, kit.clock.time_ns())
+        body = batch.body
+        ring.add(body.source, body.lines, kit.clock.time_ns(), body.gauges)
 
 
 async def answer(queries: Inbox[ReadLogs], ring: Ring, kit: Kit) -> None:

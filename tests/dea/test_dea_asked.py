@@ -91,6 +91,18 @@ async def test_repeating_an_order_starts_nothing(world: Any, app: Any) -> None:
     assert status.num_clients == 1
 
 
+async def test_an_instance_tells_in_its_log_what_it_uses(world: Any, web: Any) -> None:
+    """When it begins to run, by Cloud Foundry's names and units."""
+    world.start(world.order(web))
+    told = await world.wait_for("logs.lines.app-1", lambda body: body.get("gauges"))
+    (gauge,) = told["gauges"]
+    metrics = {name: metric["unit"] for name, metric in gauge["metrics"].items()}
+    assert metrics.items() >= {"cpu": "percentage", "memory": "bytes", "disk": "bytes"}.items()
+    assert gauge["metrics"]["memory"]["value"] > 0
+    assert gauge["metrics"]["memory_quota"]["value"] == 128 * 1024 * 1024
+    assert (gauge["source_type"], gauge["instance"]) == ("APP/PROC/WEB", "0")
+
+
 async def test_finds_instances_with_their_figures(make_world: Any, web: Any) -> None:
     """State, folder, credentials, and what it uses when asked for."""
     async with make_world(monitor=0.05) as world:

@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.logs.messages import LIMIT, Line, ReadLogs
+from appliance.logs.messages import LIMIT, Gauge, Line, Metric, ReadLogs
 from appliance.logs.ring import LINE_COST, MAX_TEXT, Ring
 
 NOW = 1_769_860_800_000_000_000  # nanoseconds
@@ -258,3 +258,32 @@ def test_envelopes_are_plain_json() -> None:
     lines.add("app", [line()], NOW)
 
     assert json.loads(json.dumps(read(lines))) == read(lines)
+
+
+def test_gauges_are_among_the_lines_in_their_order() -> None:
+    """Each with a timestamp of its own; who asks for one kind gets no other."""
+    lines = ring()
+    used = Gauge(
+        timestamp=NOW,
+        source_type="APP/PROC/WEB",
+        instance="1",
+        metrics={"cpu": Metric(unit="percentage", value=1.5)},
+        tags={"process_id": "p"},
+    )
+    lines.add("app", [line("a")], NOW, [used])
+    lines.add("app", [line("b")], NOW)
+
+    assert read(lines, types=["GAUGE"]) == [
+        {
+            "timestamp": str(NOW + 1),
+            "source_id": "app",
+            "instance_id": "1",
+            "deprecated_tags": {},
+            "tags": {"process_id": "p", "source_type": "APP/PROC/WEB"},
+            "gauge": {"metrics": {"cpu": {"unit": "percentage", "value": 1.5}}},
+        }
+    ]
+    assert payloads(read(lines, types=["LOG"])) == ["a", "b"]
+    assert payloads(read(lines, types=["LOG"], descending=True, limit=1)) == ["b"]
+    assert stamps(read(lines)) == stamps(read(lines, types=["ANY"])) == [NOW, NOW + 1, NOW + 2]
+    assert read(lines, types=["COUNTER"]) == []
