@@ -181,3 +181,20 @@ async def test_an_app_can_do_without_revisions(
     await deploy(cloud, app, droplet={"guid": droplet})
 
     assert (await cloud.call("GET", f"/v3/apps/{app}/revisions"))["resources"] == []
+
+
+async def test_a_crash_is_an_event(cloud: Cloud, stager: Stager, dea: Dea, tmp_path: Path) -> None:
+    """Who asks later finds which instance crashed, and why."""
+    dea.fate = "CRASHED"
+    app = await cloud.app()
+    droplet = await cloud.staged(app, tmp_path)
+    await deploy(cloud, app, droplet={"guid": droplet})
+    await cloud.until_states(app, "CRASHED")
+
+    path = f"/v3/audit_events?types=app.crash&target_guids={app}"
+    with trio.fail_after(5):
+        while not (events := (await cloud.call("GET", path, expect=200))["resources"]):
+            await trio.lowlevel.checkpoint()
+
+    assert events[0]["data"]["exit_description"] == "Exited with status 1"
+    assert (events[0]["data"]["index"], events[0]["actor"]["type"]) == (0, "process")
