@@ -43,7 +43,7 @@ def document(base: str) -> dict[str, Any]:
         "uaa": {"href": base},
         "log_cache": {"href": base},
         "logging": None,
-        "log_stream": None,
+        "log_stream": {"href": base},
         "network_policy_v0": None,
         "network_policy_v1": None,
         "routing": None,
