@@ -52,6 +52,7 @@ class ControllerConfig:
     registry_password: str = ""  # of UAA client "registry"; "" makes one at start
     staging_timeout: float = 15 * MINUTES  # seconds, as cf's own
     max_package: int = 1 * GIB  # bytes
+    max_buildpack: int = 2 * GIB  # bytes of a zip that an administrator uploads
     max_droplet: int = 1536 * MIB  # bytes
     default_memory: int = 256  # MB
     default_disk: int = 1024  # MB
@@ -65,6 +66,7 @@ class ControllerConfig:
             self,
             "staging_timeout",
             "max_package",
+            "max_buildpack",
             "max_droplet",
             "default_memory",
             "default_disk",

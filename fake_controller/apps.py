@@ -7,12 +7,11 @@ from typing import Any
 
 from appliance.config import ControllerConfig
 from fake_controller.acting import Acting
+from fake_controller.buildpacks import DEFAULT_STACK, check_lifecycle
 from fake_controller.errors import unprocessable
 from fake_controller.model import App, Space
 from fake_controller.processes import new_process
 from fake_controller.store import Tx
-
-DEFAULT_STACK = "appliance"
 
 
 def create_app(
@@ -29,10 +28,11 @@ def create_app(
     """A new app in *space*, which *acting* may change, and its web process.
 
     Raises:
-      CloudError: 422, the name is blank or taken.
+      CloudError: 422, the name is blank or taken, or buildpacks or stack are not there.
     """
     tx = acting.tx
     check_name(tx, name, space.guid)
+    check_lifecycle(tx, buildpacks, stack or DEFAULT_STACK)
     app = tx.new(
         App,
         name=name,

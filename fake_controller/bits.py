@@ -43,7 +43,14 @@ class Bits:
 
     pool: BlobStore  # files by SHA-1
     packages: BlobStore  # zips by package guid
+    buildpacks: BlobStore  # zips by SHA-256
     limit: int  # bytes, unpacked
+
+    def keep_buildpacks(self, used: set[str | None]) -> None:
+        """Remove the zips that no buildpack has: what a stop in between has left."""
+        for name in list(self.buildpacks.names()):
+            if name not in used:
+                self.buildpacks.delete(name)
 
     def known(self, resources: Sequence[Resource]) -> list[Resource]:
         """Those of *resources* that need no upload: same SHA-1 **and** size."""

@@ -18,7 +18,7 @@ from fake_controller.acting import Acting, access_of
 from fake_controller.actual import Actual
 from fake_controller.bits import Bits
 from fake_controller.errors import CloudError
-from fake_controller.model import Job
+from fake_controller.model import Buildpack, Job
 from fake_controller.store import Store
 from fake_controller.tokens import Identity, Tokens
 from fake_controller.unknown import Unknown
@@ -86,6 +86,18 @@ class Controller:
     def work_changed(self) -> trio.Event:
         """Set when the next build, deployment or job changes. Take it *before* looking."""
         return self._builds
+
+    def forget_buildpack_bits(self, sha256: str | None) -> None:
+        """Remove a zip that no buildpack has any more, once no build can be fetching it."""
+        if sha256 is None:
+            return
+
+        async def forget(name: str) -> None:
+            await trio.sleep(self.config.staging_timeout)
+            if not await self.store.find(Buildpack, sha256=name):
+                await trio.to_thread.run_sync(self.bits.buildpacks.delete, name)
+
+        self.background.start_soon(forget, sha256)
 
     async def start_job(self, operation: str, work: Callable[[], Awaitable[None]]) -> Job:
         """Do *work* in the background; the job tells clients when, and whether, it ended.

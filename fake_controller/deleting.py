@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from appliance.kernel.errors import ApplianceError
+from appliance.stager.messages import ClearBuildCaches
 from fake_controller.controller import Controller
 from fake_controller.model import (
     App,
@@ -47,6 +48,7 @@ async def delete_app(cc: Controller, runner: Runner, guid: str) -> None:
         runner.converge(process)
     for package in packages:
         await trio.to_thread.run_sync(cc.bits.packages.delete, package)
+    cc.kit.publish(ClearBuildCaches(app_id=guid))
     for sha1 in droplets:
         await forget_droplet(cc, guid, sha1)
 

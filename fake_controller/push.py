@@ -14,14 +14,23 @@ current and starts the app, or asks for a deployment (`deploying`).
 from __future__ import annotations
 
 import pathlib
+from dataclasses import asdict
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from appliance.kernel.bus import NoResponders, RequestTimeout
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.blob_plane import Spooled
-from appliance.stager.messages import Properties, Resources, StagingReply, StagingRequest
+from appliance.stager.messages import (
+    BuildpackToTry,
+    Properties,
+    Resources,
+    StagingReply,
+    StagingRequest,
+)
+from fake_controller.buildpacks import taking_part
 from fake_controller.controller import Controller, Upload
-from fake_controller.model import App, Build, Droplet, Process
+from fake_controller.model import App, Build, Buildpack, Droplet, Process
+from fake_controller.running import desired, vcap_application
 from fake_controller.services.bound import bound_services, vcap_services
 from fake_controller.store import Tx
 from fake_controller.surroundings import as_lines, staging_variables
@@ -82,13 +91,28 @@ def staging_request(
             resources=Resources(memory=build.memory_in_mb, disk=build.disk_in_mb),
             environment=as_lines(staging_variables(tx, app)),
             buildpacks=list(build.buildpacks),
+            buildpack_list=[
+                _to_try(cc, one, asked_for=bool(build.buildpacks))
+                for one in taking_part(tx, build.buildpacks, build.stack)
+            ],
             stack=build.stack,
+            vcap_application=vcap_application(desired(tx, web), cc) if web else None,
             services=services,
             vcap_services=vcap_services(services),
             meta={"command": command} if command else {},
         ),
         timeout=cc.config.staging_timeout,
     )
+
+
+def _to_try(cc: Controller, one: Buildpack | str, *, asked_for: bool) -> BuildpackToTry:
+    """A buildpack as stagers are told of it: uploaded here, their own, or somewhere else's URL."""
+    if isinstance(one, str):
+        return BuildpackToTry(name=one, skip_detect=True)
+    if one.sha256 is None:
+        return BuildpackToTry(name=one.built_in or one.name, skip_detect=asked_for)
+    url = _with_login(cc, f"/staging/buildpack/{one.sha256}")
+    return BuildpackToTry(name=one.name, url=url, sha256=one.sha256, skip_detect=asked_for)
 
 
 async def store(cc: Controller, upload: Upload, droplet: Spooled) -> None:
@@ -127,6 +151,9 @@ async def _staged(cc: Controller, build: Build, upload: Upload, reply: StagingRe
             size=upload.size,
             process_types=reply.process_types or {"web": ""},
             detected=reply.detected,
+            buildpacks=tuple(asdict(one) for one in reply.buildpacks or ()),
+            sidecars=tuple(asdict(one) for one in reply.sidecars or ()),
+            execution_metadata=reply.execution_metadata or "",
             stack=build.stack,
         )
         tx.change(
@@ -153,20 +180,21 @@ async def _failed(
     phase = reply.phase if reply else None
     failure = {
         "phase": phase or "staging",
+        "why": why,
         "code": code or "staging-failed",
         "hint": (reply.hint if reply else None) or "",
         "exit_code": (reply.exit_code if reply else None) or exit_code or 20,
     }
     cc.kit.trace.event("push.failed", app=build.app_guid, build=build.guid, why=why)
-    # The names before the dash are those that cf tells apart.
-    name = {"detect": "NoAppDetectedError", "build": "BuildpackCompileFailed"}.get(
-        str(failure["phase"]), "StagingError"
-    )
+    # Clients know the names before the dash; what exactly is wrong is in the log, and in *why*.
+    error = reply.cloud_error if reply else None
+    if code == NO_ANSWER:
+        error = f"StagingTimeExpired - Staging time expired: {why}"
     await cc.store.write(
         lambda tx: tx.change(
             tx.need(Build, build.guid),
             state="FAILED",
-            error=f"{name} - {why}",
+            error=error or f"StagingError - Staging error: {why}",
             failure=failure,
             task_log=reply.task_log if reply else "",
             staging={"sandbox": reply.sandbox, "phases": reply.phases or {}} if reply else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.config import ControllerConfig
 from fake_controller.accounts import new_account, user_of
+from fake_controller.buildpacks import seed_buildpacks
 from fake_controller.flags import DEFAULTS
 from fake_controller.model import Account, Domain, FeatureFlag, Organization, Setting, Space
 from fake_controller.store import Tx
@@ -27,6 +28,7 @@ def seed(tx: Tx, config: ControllerConfig, password: str) -> dict[str, str]:
     for name, enabled in DEFAULTS.items():
         if tx.get(FeatureFlag, name) is None:
             tx.new(FeatureFlag, guid=name, name=name, enabled=enabled)
+    seed_buildpacks(tx)
     given = {
         "token-key": "",
         config.staging_user: config.staging_password,

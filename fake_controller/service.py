@@ -25,11 +25,12 @@ from fake_controller.controller import Controller
 from fake_controller.crashes import note_crash
 from fake_controller.deploying import Deployer
 from fake_controller.errors import present_error
-from fake_controller.http import package_bytes, root, staging
+from fake_controller.http import buildpack_bytes, package_bytes, root, staging
 from fake_controller.http.late import LateApp
 from fake_controller.messages import BulkCredentials, BulkCredentialsRequest
 from fake_controller.model import (
     Build,
+    Buildpack,
     Deployment,
 )
 from fake_controller.running import Runner
@@ -80,6 +81,7 @@ async def _run(
                 bits=Bits(
                     pool=BlobStore(root / "resources", fsync=durable),
                     packages=BlobStore(root / "packages", fsync=durable),
+                    buildpacks=BlobStore(root / "buildpacks", fsync=durable),
                     limit=config.max_package * 4,
                 ),
                 tokens=Tokens(
@@ -94,6 +96,8 @@ async def _run(
                 about=about,
                 actual=Actual(silence=config.dea_timeout),
             )
+            used = {one.sha256 for one in await store.find(Buildpack)}
+            await trio.to_thread.run_sync(cc.bits.keep_buildpacks, used)
             runner = Runner(cc)
             deployer = Deployer(cc, runner)
             tasks = Tasks(cc)
@@ -135,6 +139,7 @@ async def _serve_http(
     blobs = [
         *root.blobs(cc),
         *package_bytes.blobs(cc),
+        *buildpack_bytes.blobs(cc),
         *staging.blobs(cc),
         *component.routes(healthz=False),
     ]

@@ -76,7 +76,7 @@ def failure(build: Json, *, with_log: bool) -> PhaseFailed:
     ours: dict[str, Any] = build.get("appliance") or {}
     told = ours.get("failure") or {}
     _, dash, sentence = str(build["error"] or "").partition(" - ")
-    message = sentence if dash else str(build["error"])
+    message = told.get("why") or (sentence if dash else str(build["error"]))
     log = str(ours.get("task_log") or "").splitlines()[-FAILURE_LINES:]
     return PhaseFailed(
         message,

@@ -12,6 +12,7 @@ from fake_controller import deleting, present
 from fake_controller.access import SUPPORTERS, changed_in_space
 from fake_controller.acting import Acting
 from fake_controller.apps import check_name, create_app
+from fake_controller.buildpacks import check_lifecycle
 from fake_controller.errors import deployment_in_progress, missing, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.droplets import DROPLETS
@@ -159,6 +160,7 @@ def _change(acting: Acting, guid: str, wanted: ChangedApp) -> None:
         data = wanted.lifecycle.data
         values["buildpacks"] = tuple(data.buildpacks or ())
         values["stack"] = data.stack or app.stack
+        check_lifecycle(acting.tx, values["buildpacks"], values["stack"])
     acting.audit("audit.app.update", acting.tx.change(app, **values), {"request": plain(wanted)})
 
 

@@ -7,6 +7,7 @@ from quart import Response
 
 from fake_controller import present, push
 from fake_controller.acting import Acting
+from fake_controller.buildpacks import check_can_build
 from fake_controller.errors import staging_in_progress, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.apps import Lifecycle
@@ -73,12 +74,16 @@ def _create(acting: Acting, wanted: NewBuild) -> tuple[Build, App]:
     if tx.first(Build, app_guid=app.guid, state="STAGING"):
         raise staging_in_progress()
     own = wanted.lifecycle.data if wanted.lifecycle else None
+    buildpacks = tuple((own.buildpacks if own else None) or app.buildpacks)
+    stack = (own.stack if own else None) or app.stack
+    first = tx.first(Build, app_guid=app.guid) is None
+    check_can_build(tx, buildpacks, stack, first=first)
     build = tx.new(
         Build,
         app_guid=app.guid,
         package_guid=package.guid,
-        buildpacks=tuple((own.buildpacks if own else None) or app.buildpacks),
-        stack=(own.stack if own else None) or app.stack,
+        buildpacks=buildpacks,
+        stack=stack,
         memory_in_mb=wanted.staging_memory_in_mb or STAGING_MB,
         disk_in_mb=wanted.staging_disk_in_mb or STAGING_MB,
         created_by={"guid": identity.guid, "name": identity.name, "email": identity.name},

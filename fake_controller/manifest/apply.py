@@ -14,6 +14,7 @@ from appliance.config import ControllerConfig
 from fake_controller.access import changed_in_space
 from fake_controller.acting import Acting
 from fake_controller.apps import create_app
+from fake_controller.buildpacks import check_lifecycle
 from fake_controller.errors import CloudError, deployment_in_progress, unprocessable
 from fake_controller.manifest.payload import AppManifest, ProcessManifest
 from fake_controller.manifest.routing import apply_routes
@@ -162,6 +163,8 @@ def _apply_app(acting: Acting, app: App, manifest: AppManifest) -> App:
     )
     if wanted == app:
         return app
+    if (wanted.buildpacks, wanted.stack) != (app.buildpacks, app.stack):
+        check_lifecycle(acting.tx, wanted.buildpacks, wanted.stack)
     acting.audit("audit.app.update", app, {"request": {"manifest_triggered": True}})
     return acting.tx.change(
         app,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fake_controller.model.accounts import Account
 from fake_controller.model.apps import App, Process
+from fake_controller.model.buildpacks import Buildpack, Stack
 from fake_controller.model.deployments import Deployment, Revision
 from fake_controller.model.events import AuditEvent
 from fake_controller.model.installation import EnvironmentGroup, FeatureFlag, Job, Setting
@@ -31,6 +32,7 @@ __all__ = [
     "App",
     "AuditEvent",
     "Build",
+    "Buildpack",
     "Deployment",
     "Destination",
     "Domain",
@@ -52,6 +54,7 @@ __all__ = [
     "Setting",
     "Sidecar",
     "Space",
+    "Stack",
     "Task",
     "User",
 ]
@@ -70,6 +73,8 @@ RECORDS: tuple[type[Record], ...] = (
     Sidecar,
     Package,
     Build,
+    Buildpack,
+    Stack,
     Droplet,
     Deployment,
     Revision,

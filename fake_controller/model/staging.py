@@ -60,5 +60,8 @@ class Droplet(Record):
     size: int | None = None  # bytes
     process_types: dict[str, str] = field(default_factory=dict)
     detected: str | None = None
+    buildpacks: tuple[dict[str, str | None], ...] = ()  # as the stager told, and as V3 shows them
+    sidecars: tuple[dict[str, Any], ...] = ()  # of buildpacks: name, command, process_types, memory
+    execution_metadata: str = ""
     stack: str | None = None
     error: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fake_controller.present.apps import app, current_droplet
+from fake_controller.present.buildpacks import buildpack, stack, without_login
 from fake_controller.present.deployments import deployment, revision
 from fake_controller.present.events import audit_event
 from fake_controller.present.jobs import job
@@ -24,6 +25,7 @@ __all__ = [
     "app",
     "audit_event",
     "build",
+    "buildpack",
     "current_droplet",
     "deployment",
     "destination",
@@ -44,8 +46,10 @@ __all__ = [
     "service_instance",
     "shared_spaces",
     "space",
+    "stack",
     "task",
     "timestamp",
     "to_one",
     "user",
+    "without_login",
 ]

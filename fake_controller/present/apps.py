@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fake_controller.model import App
+from fake_controller.present.buildpacks import without_login
 from fake_controller.present.shape import Json, common, to_one
 
 
@@ -30,7 +31,10 @@ def app(record: App, base: str) -> Json:
         "state": record.state,
         "lifecycle": {
             "type": record.lifecycle,
-            "data": {"buildpacks": list(record.buildpacks), "stack": record.stack},
+            "data": {
+                "buildpacks": [without_login(name) for name in record.buildpacks],
+                "stack": record.stack,
+            },
         },
         "relationships": {
             "space": to_one(record.space_guid),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fake_controller.model import Build, Droplet, Package
+from fake_controller.present.buildpacks import without_login
 from fake_controller.present.shape import Json, common, to_one
 
 
@@ -40,7 +41,10 @@ def build(record: Build, base: str) -> Json:
         "staging_log_rate_limit_bytes_per_second": -1,
         "lifecycle": {
             "type": "buildpack",
-            "data": {"buildpacks": list(record.buildpacks), "stack": record.stack},
+            "data": {
+                "buildpacks": [without_login(name) for name in record.buildpacks],
+                "stack": record.stack,
+            },
         },
         "package": {"guid": record.package_guid},
         "droplet": {"guid": record.droplet_guid} if record.droplet_guid else None,
@@ -64,8 +68,10 @@ def droplet(record: Droplet, base: str) -> Json:
     }
     if record.package_guid:
         shown["links"]["package"] = {"href": f"{base}/v3/packages/{record.package_guid}"}
-    buildpacks = None
-    if record.detected:
+    buildpacks: list[Json] | None = None
+    if record.buildpacks:
+        buildpacks = [one | {"name": without_login(one["name"] or "")} for one in record.buildpacks]
+    elif record.detected:
         name = record.detected
         buildpacks = [
             {"name": name, "detect_output": name, "version": None, "buildpack_name": name}
@@ -74,7 +80,7 @@ def droplet(record: Droplet, base: str) -> Json:
         "state": record.state,
         "error": record.error,
         "lifecycle": {"type": "buildpack", "data": {}},
-        "execution_metadata": "",
+        "execution_metadata": record.execution_metadata,
         "process_types": record.process_types,
         "checksum": {"type": "sha256", "value": record.sha256} if record.sha256 else None,
         "buildpacks": buildpacks,
