@@ -216,6 +216,7 @@ class Stager:
     deliver: bool = True
     hold: trio.Event | None = None
     requests: list[StagingRequest] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)  # fields of the reply
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Take requests until cancelled."""
@@ -238,6 +239,7 @@ class Stager:
                     error=self.error,
                     process_types={"web": "python3 app.py", "worker": "python3 work.py"},
                     detected="python",
+                    **self.more,
                 )
                 kit.respond(received, reply)
 
