@@ -22,6 +22,7 @@ from appliance.router.endpoint import Endpoint
 from appliance.router.messages import RouterGreet, RouterRegister, RouterStart, RouterUnregister
 from appliance.router.proxy import Proxy
 from appliance.router.route_service import BadService, service_of
+from appliance.router.session import serve_client
 
 SUBJECTS = "router.*"  # one subscription, so that messages stay in the order they were sent
 REGISTER_EVERY = 20  # seconds; what DEAs are asked to keep to
@@ -115,7 +116,7 @@ async def _accept(opened: socket.socket, proxy: Proxy, connections: trio.Nursery
 
     async def served(sock: socket.socket, client: str) -> None:
         try:
-            await proxy.serve(sock, client)
+            await serve_client(proxy, sock, client)
         finally:
             slots().release()
 
