@@ -8,15 +8,15 @@ from math import inf
 
 import trio
 
-from appliance.router.chunks import BadChunk
-from appliance.router.head import (
+from appliance.router.answer import (
     MAX_ANSWER_HEAD,
     Answer,
     BadAnswer,
-    Request,
     read_answer,
     respond,
 )
+from appliance.router.chunks import BadChunk
+from appliance.router.head import Request
 from appliance.router.pool import AppWire
 from appliance.router.refusals import CLIENT_SLOW, ENDPOINT_SLOW
 from appliance.router.relay import Flow

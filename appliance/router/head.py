@@ -1,4 +1,4 @@
-"""Heads: a request's and an answer's, read strictly and written anew.
+"""A request's head, read strictly and written anew.
 
 What goes on is never what came: a new head is made of the fields that may pass, so
 that only the router says where a body ends and who is asking.
@@ -13,19 +13,17 @@ from functools import lru_cache
 from appliance.kernel.http.gate import Refusal, check_head
 from appliance.router.endpoint import Endpoint
 
-MAX_ANSWER_HEAD = 64 * 1024  # bytes
 #: Under load heads repeat, and nothing but their bytes decides what they mean: the
 #: latest short ones are remembered.
 REMEMBERED = 512  # heads of each kind
 REMEMBERED_SIZE = 1024  # bytes of the longest one
-_MAX_DIGITS = 15  # of Content-Length: below 1 PB
 
 #: Of one connection only (RFC 9110, 7.6.1), or said by the router itself.
-_HOP = frozenset(
+HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding"}
     | {b"upgrade", b"content-length"}
 )
-_REQUEST_DROPPED = _HOP | {
+_REQUEST_DROPPED = HOP | {
     b"host",
     b"proxy",
     b"proxy-authorization",
@@ -33,17 +31,10 @@ _REQUEST_DROPPED = _HOP | {
     b"http2-settings",
 }
 _REQUEST_OURS = (b"x-forwarded-", b"x-cf-", b"x-vcap-", b"x-request-start", b"x-appliance-")
-_ANSWER_DROPPED = _HOP | {b"x-vcap-request-id", b"x-cf-routererror"}
 
 _OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade"))  # of Connection; no field's name
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{7,127}")
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
-_FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n")
-
-
-class BadAnswer(Exception):
-    """An answer of an app that breaks a rule; the text is a sentence."""
 
 
 @dataclass(slots=True)
@@ -82,35 +73,9 @@ class Request:
         return b""
 
 
-@dataclass(slots=True)
-class Answer:
-    """An app's head, after it has been checked. Shared by equal heads: never changed."""
-
-    status: int
-    reason: bytes
-    lines: list[bytes]  # fields that pass on
-    length: int | None  # of the body; None when chunked or until the end
-    chunked: bool
-    declared: int | None  # Content-Length of an answer that may have no body (HEAD, 304)
-    keep_alive: bool
-    upgrade: bytes
-    fixed: bytes = b""  # the new head, without what differs from request to request
-
-
 def read_request(raw: bytes) -> Request | Refusal:
     """The request whose head is *raw*, or why the gate refuses it."""
     return _recent_request(raw) if len(raw) <= REMEMBERED_SIZE else _read_request(raw)
-
-
-def read_answer(raw: bytes, method: bytes) -> Answer:
-    """The answer to a *method* request whose head is *raw*, up to and with the blank line.
-
-    Raises:
-      BadAnswer: it has no single reading; the sentence says why.
-    """
-    if len(raw) <= REMEMBERED_SIZE:
-        return _recent_answer(raw, method == b"HEAD")
-    return parse_answer(raw, method == b"HEAD")
 
 
 def _read_request(raw: bytes) -> Request | Refusal:
@@ -174,7 +139,7 @@ def parse_request(raw: bytes) -> Request:
         # h2c would carry requests that are never routed or cleaned.
         if b"upgrade" in options and wanted and b"h2c" not in wanted.lower():
             request.upgrade = wanted
-        request.lines = _without(request.lines, options)
+        request.lines = without(request.lines, options)
     host = request.host.lower().decode("latin-1")
     request.name = host[: host.index("]") + 1] if host[:1] == "[" else host.partition(":")[0]
     request.path = request.target.decode("latin-1")
@@ -217,101 +182,6 @@ def forward(
     )
 
 
-def parse_answer(raw: bytes, bodiless: bool) -> Answer:
-    """As `read_answer`; *bodiless* when the request was HEAD.
-
-    Raises:
-      BadAnswer: it has no single reading; the sentence says why.
-    """
-    start = _STATUS.match(raw)
-    if start is None:
-        raise BadAnswer("The status line is not HTTP/1.1 CODE REASON.")
-    # No field value can hold a CR, LF or NUL, and no line can be folded.
-    if _FIELDS.fullmatch(raw, start.end()) is None:
-        raise BadAnswer("A header line is not NAME: VALUE.")
-    minor, status, reason = start[1], int(start[2]), start[3] or b""
-    answer = Answer(status, reason, [], None, False, None, minor == b"1", b"")
-    options: set[bytes] = set()
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    for entry in raw[start.end() : -4].split(b"\r\n"):
-        name, _, value = entry.partition(b":")
-        low = name.lower()
-        if low not in _ANSWER_DROPPED:
-            if name:
-                answer.lines.append(entry)
-        elif low == b"content-length":
-            lengths.append(value.strip(b" \t"))
-        elif low == b"transfer-encoding":
-            codings.append(value.strip(b" \t").lower())
-        elif low == b"connection":
-            options.update(each.strip(b" \t") for each in value.lower().split(b","))
-        elif low == b"upgrade":
-            answer.upgrade = value.strip(b" \t")
-    if options:
-        answer.keep_alive = b"close" not in options and (
-            answer.keep_alive or b"keep-alive" in options
-        )
-        answer.lines = _without(answer.lines, options)
-    _frame(answer, lengths, codings, old=minor == b"0")
-    if bodiless or status < 200 or status in (204, 304):
-        answer.length, answer.chunked = 0, False
-        if status < 200 or status == 204:
-            answer.declared = None
-    lines = [b"HTTP/1.1 %d %b" % (status, reason), *answer.lines]
-    if answer.declared is not None:
-        lines.append(b"Content-Length: %d" % answer.declared)
-    answer.fixed = b"\r\n".join(lines)
-    return answer
-
-
-_recent_answer = lru_cache(REMEMBERED)(parse_answer)
-
-
-def _frame(answer: Answer, lengths: list[bytes], codings: list[bytes], *, old: bool) -> None:
-    """Where the body ends (RFC 9112, 6.3): one answer, or none at all."""
-    if len(lengths) > 1:
-        raise BadAnswer("There is more than one Content-Length.")
-    if lengths and codings:
-        raise BadAnswer("Content-Length and Transfer-Encoding exclude each other.")
-    if codings:
-        if codings != [b"chunked"] or old:
-            raise BadAnswer("The only Transfer-Encoding known here is chunked.")
-        answer.chunked = True
-    elif lengths:
-        if not lengths[0].isdigit() or len(lengths[0]) > _MAX_DIGITS:
-            raise BadAnswer("Content-Length is not a plain number.")
-        answer.length = answer.declared = int(lengths[0])
-
-
-def respond(
-    request: Request, answer: Answer, request_id: bytes, *, close: bool, extra: bytes | None = None
-) -> tuple[bytes, bool]:
-    """The head for the client, and whether the connection has to close after the body.
-
-    A body without length becomes chunked for HTTP/1.1, and ends with the connection
-    for HTTP/1.0. *extra* is one more line.
-    """
-    lines = [answer.fixed]
-    if answer.length is None:
-        if request.minor:
-            lines.append(b"Transfer-Encoding: chunked")
-        else:
-            close = True
-    if answer.status == 101:
-        lines += [b"Connection: Upgrade", b"Upgrade: " + (answer.upgrade or request.upgrade)]
-    elif answer.status >= 200:
-        lines.append(b"X-Vcap-Request-Id: " + request_id)
-        if close:
-            lines.append(b"Connection: close")
-        elif not request.minor:
-            lines.append(b"Connection: keep-alive")
-    if extra is not None:
-        lines.append(extra)
-    lines.append(b"\r\n")
-    return b"\r\n".join(lines), close
-
-
 def _origin(target: bytes) -> bytes:
     """``http://host/path`` as ``/path``; the gate has compared the host with Host."""
     rest = target.partition(b"://")[2]
@@ -319,7 +189,7 @@ def _origin(target: bytes) -> bytes:
     return slash + path or b"/"
 
 
-def _without(lines: list[bytes], options: set[bytes]) -> list[bytes]:
+def without(lines: list[bytes], options: set[bytes]) -> list[bytes]:
     """The fields that Connection did not name."""
     if options <= _OPTIONS:
         return lines

@@ -11,10 +11,11 @@ import trio
 from appliance.kernel.http import gate
 from appliance.kernel.kit import joined
 from appliance.router.access import Record
+from appliance.router.answer import BadAnswer
 from appliance.router.attempt import Attempt, KeptConnectionDied
 from appliance.router.endpoint import Endpoint
 from appliance.router.exchange import BadBody, Exchange
-from appliance.router.head import BadAnswer, Request, forward, read_request
+from appliance.router.head import Request, forward, read_request
 from appliance.router.pool import ConnectFailed
 from appliance.router.proxy import Proxy
 from appliance.router.refusals import (

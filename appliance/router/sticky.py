@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from appliance.router.head import Answer, Request
+from appliance.router.answer import Answer
+from appliance.router.head import Request
 
 SESSION = b"JSESSIONID"
 INSTANCE = b"__VCAP_ID__"

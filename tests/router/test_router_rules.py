@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from appliance.kernel.http import gate
 from appliance.router.access import Record, access_line
+from appliance.router.answer import Answer, parse_answer
 from appliance.router.chunks import BadChunk, ChunkReader, chunk
 from appliance.router.endpoint import Endpoint
-from appliance.router.head import Answer, parse_answer, parse_request
+from appliance.router.head import parse_request
 from appliance.router.sticky import session_cookie, wanted_instance
 from appliance.router.table import RouteTable, split_uri
 
