@@ -111,6 +111,16 @@ def contains(path: str, values: Iterable[str]) -> Condition:
     )
 
 
+def holds(path: str, value: str) -> Condition:
+    """The list in the field has *value* in it."""
+    return _at(
+        path,
+        lambda field: Condition(
+            f"EXISTS (SELECT 1 FROM json_each(doc, '$.{field}') WHERE value = ?)", (value,)
+        ),
+    )
+
+
 OPERATORS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "not": "<>"}
 
 

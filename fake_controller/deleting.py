@@ -18,13 +18,14 @@ from fake_controller.model import (
     Revision,
     Route,
     ServiceCredentialBinding,
+    Sidecar,
     Task,
 )
 from fake_controller.running import Runner
 from fake_controller.store import Tx
 
 OF_AN_APP = (
-    Process, Droplet, Package, Build, Deployment, Revision, Task, Destination,
+    Process, Sidecar, Droplet, Package, Build, Deployment, Revision, Task, Destination,
     ServiceCredentialBinding,
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from appliance.dea import messages
 from appliance.dea.messages import Discover, Hello, Limits, Start, Stop, Update
 from appliance.kernel.bus import NoResponders, RequestTimeout
 from appliance.router.messages import Routing
@@ -18,10 +19,12 @@ from fake_controller.model import (
     Droplet,
     Organization,
     Process,
+    Sidecar,
     Space,
 )
 from fake_controller.naming import asking, routes_of
 from fake_controller.services.bound import bound_services
+from fake_controller.sidecars import sidecars_of
 from fake_controller.store import Tx
 from fake_controller.surroundings import as_lines, running_variables
 
@@ -40,6 +43,7 @@ class Desired:
     space: Space | None
     organization: Organization | None
     services: list[dict[str, Any]]  # that are bound
+    sidecars: list[Sidecar]
 
     @property
     def instances(self) -> int:
@@ -71,6 +75,7 @@ def desired(tx: Tx, process: Process) -> Desired:
         space=space,
         organization=tx.get(Organization, space.organization_guid) if space else None,
         services=bound_services(tx, app.guid),
+        sidecars=sidecars_of(tx, app.guid, process.type),
     )
 
 
@@ -262,6 +267,10 @@ def start_message(wanted: Desired, index: int, guid: str, cc: Controller) -> Sta
         instance_guid=guid,
         health_check=health_check(process),
         readiness_health_check=readiness_check(process),
+        sidecars=[
+            messages.Sidecar(name=one.name, command=one.command, memory=one.memory_in_mb)
+            for one in wanted.sidecars
+        ],
         port_wanted=process.type == "web" and process.health_check_type != "process",
         vcap_application=vcap_application(wanted, cc),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fake_controller.conditions import Condition, holds, is_
 from fake_controller.errors import unprocessable
 from fake_controller.model import App, Process, Sidecar
 from fake_controller.store import Tx
@@ -29,7 +30,7 @@ def create_sidecar(
         app_guid=app.guid,
         name=name,
         command=command,
-        process_types=tuple(process_types),
+        process_types=tuple(dict.fromkeys(process_types)),
         memory_in_mb=memory_in_mb,
     )
     check_fits(tx, sidecar)
@@ -45,10 +46,15 @@ def change_sidecar(tx: Tx, sidecar: Sidecar, **values: object) -> Sidecar:
     return changed
 
 
+def of_app(app_guid: str) -> Condition:
+    """The sidecars of one app."""
+    return is_("app_guid", app_guid)
+
+
 def sidecars_of(tx: Tx, app_guid: str, process_type: str) -> list[Sidecar]:
     """The sidecars beside *process_type*, by name."""
-    found = tx.find(Sidecar, app_guid=app_guid, order_by="name")
-    return [sidecar for sidecar in found if process_type in sidecar.process_types]
+    beside = holds("process_types", process_type)
+    return tx.find(Sidecar, of_app(app_guid) & beside, order_by="name")
 
 
 def check_fits(tx: Tx, sidecar: Sidecar) -> None:

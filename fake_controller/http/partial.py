@@ -8,7 +8,6 @@ from __future__ import annotations
 
 #: METHOD PATH as in the published documentation: what is missing.
 PARTIAL: dict[str, str] = {
-    "GET /v3/processes/:guid/sidecars": "always empty: there are no sidecars",
     "POST /v3/domains": "`router_group` and shared organizations are ignored",
     "POST /v3/packages": "copies by `source_guid` and Docker packages are not made",
     "POST /v3/routes": "TCP routes (`port`) are not made",

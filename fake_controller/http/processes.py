@@ -21,6 +21,7 @@ from fake_controller.http.listing import Listing
 from fake_controller.http.relations import Metadata, plain, relabelled
 from fake_controller.model import App, Deployment, Droplet, Process
 from fake_controller.running import desired
+from fake_controller.sidecars import check_memory
 from fake_controller.store import Tx
 
 SUPPORTED = changed_in_space("app.space_guid", SUPPORTERS)
@@ -112,11 +113,6 @@ def routes(api: Api) -> None:
     async def app_stats(guid: str, type_: str) -> Response:
         return api.json({"resources": await _stats(api, await of_app(api, guid, type_))})
 
-    @api.get("/v3/processes/<guid>/sidecars")
-    async def sidecars(guid: str) -> Response:
-        await api.read(lambda acting: acting.see(Process, guid))
-        return api.json(api.page([]))
-
     @api.post("/v3/processes/<guid>/actions/scale", body=Scale)
     async def scale(guid: str, wanted: Scale) -> Response:
         return await _scale(api, guid, wanted)
@@ -203,6 +199,8 @@ async def _scale(api: Api, guid: str, wanted: Scale) -> Response:
             "disk_in_mb": wanted.disk_in_mb,
             "log_rate": wanted.log_rate_limit_in_bytes_per_second,
         }
+        if wanted.memory_in_mb is not None:
+            check_memory(acting.tx, record, wanted.memory_in_mb)
         app = acting.tx.need(App, record.app_guid)
         acting.audit(
             "audit.app.process.scale",

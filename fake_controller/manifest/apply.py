@@ -16,6 +16,7 @@ from fake_controller.acting import Acting
 from fake_controller.apps import create_app
 from fake_controller.buildpacks import check_lifecycle
 from fake_controller.errors import CloudError, deployment_in_progress, unprocessable
+from fake_controller.manifest.binding import bind_services
 from fake_controller.manifest.payload import AppManifest, ProcessManifest
 from fake_controller.manifest.routing import apply_routes
 from fake_controller.model import App, Deployment, Process, Sidecar, Space
@@ -77,10 +78,7 @@ def apply_manifest(
         _apply_sidecars(acting, app, manifest)
         app = _apply_app(acting, app, manifest)
         routed = apply_routes(acting, app, manifest)
-        for service in manifest.services:
-            raise CloudError(
-                404, 10010, "CF-ResourceNotFound", f"Service instance '{service.name}' not found"
-            )
+        bind_services(acting, app, manifest.services)
     return Applied(scaled=tuple(scaled), routed=routed)
 
 

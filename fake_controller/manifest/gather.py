@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fake_controller.manifest.generate import RouteOfApp, WholeApp
-from fake_controller.model import App, Destination, Domain, Process, Route, Sidecar
+from fake_controller.model import (
+    App,
+    Destination,
+    Domain,
+    Process,
+    Route,
+    ServiceCredentialBinding,
+    ServiceInstance,
+    Sidecar,
+)
+from fake_controller.naming import uri
 from fake_controller.store import Tx
 
 
@@ -20,6 +30,11 @@ def whole_apps(tx: Tx, apps: Sequence[App]) -> list[WholeApp]:
     }
     processes = tx.find(Process, app_guid=guids)
     sidecars = tx.find(Sidecar, app_guid=guids)
+    bindings = tx.find(ServiceCredentialBinding, app_guid=guids, type="app")
+    services = {
+        one.guid: one.name
+        for one in tx.find(ServiceInstance, guid={b.service_instance_guid for b in bindings})
+    }
     return [
         WholeApp(
             app=app,
@@ -31,11 +46,14 @@ def whole_apps(tx: Tx, apps: Sequence[App]) -> list[WholeApp]:
                 if one.app_guid == app.guid
             ],
             sidecars=[one for one in sidecars if one.app_guid == app.guid],
+            services=sorted(
+                {services[b.service_instance_guid] for b in bindings if b.app_guid == app.guid}
+            ),
         )
         for app in apps
     ]
 
 
 def _route(route: Route, domains: dict[str, str], destination: Destination) -> RouteOfApp:
-    name = f"{route.host}.{domains[route.domain_guid]}{route.path}".removeprefix(".")
+    name = uri(route, domains[route.domain_guid])
     return RouteOfApp(url=name, protocol=destination.protocol, options=route.options)

@@ -16,6 +16,7 @@ from fake_controller.present.services import (
     service_instance,
 )
 from fake_controller.present.shape import HIDDEN, timestamp, to_one
+from fake_controller.present.sidecars import sidecar
 from fake_controller.present.staging import build, droplet, package
 from fake_controller.present.tasks import task
 from fake_controller.present.tenants import organization, role, space, user
@@ -45,6 +46,7 @@ __all__ = [
     "service_credential_binding_details",
     "service_instance",
     "shared_spaces",
+    "sidecar",
     "space",
     "stack",
     "task",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fake_controller.acting import Acting
 from fake_controller.errors import unprocessable
 from fake_controller.model import App, Destination, Domain, Route
+from fake_controller.naming import uri
 
 MOST = 100  # destinations of a route
 HTTP1 = "http1"
@@ -29,8 +30,7 @@ class Wanted:
 
 def url_of(acting: Acting, route: Route) -> str:
     """The name of *route* as people write it."""
-    domain = acting.tx.need(Domain, route.domain_guid)
-    return f"{route.host}.{domain.name}{route.path}".removeprefix(".")
+    return uri(route, acting.tx.need(Domain, route.domain_guid).name)
 
 
 def add(acting: Acting, route: Route, wanted: Sequence[Wanted]) -> None:

@@ -223,3 +223,29 @@ async def test_the_manifest_of_an_app_makes_it_again(cloud: Cloud) -> None:
     assert app["routes"] == [{"route": f"x.{DOMAIN}/y", "protocol": "http1"}]
     assert app["processes"][0]["memory"] == "256M"
     assert (await send(cloud, "manifest_diff", [app])).json() == {"diff": []}
+
+
+async def test_a_manifest_binds_services_once(cloud: Cloud) -> None:
+    """By name; what is bound stays bound, and the diff knows."""
+    space = {"space": {"data": {"guid": await cloud.space()}}}
+    for name in ("db", "mq"):
+        wanted = {"type": "user-provided", "name": name, "relationships": space}
+        await cloud.call("POST", "/v3/service_instances", wanted, expect=201)
+    services = ["db", {"name": "mq", "binding_name": "queue"}]
+
+    await applied(cloud, {"name": "a", "services": services})
+    await applied(cloud, {"name": "a", "services": ["db"]})
+    refused = await apply(
+        cloud, {"name": "b", "services": [{"name": "db", "parameters": {"x": 1}}]}
+    )
+    difference = await send(cloud, "manifest_diff", [{"name": "a", "services": [*services, "c"]}])
+
+    bindings = (await cloud.call("GET", "/v3/service_credential_bindings"))["resources"]
+    assert [binding["name"] for binding in bindings] == [None, "queue"]
+    assert [error["detail"] for error in refused["errors"]] == [
+        "For application 'b': For service 'db': Binding parameters are not supported for "
+        "user-provided service instances"
+    ]
+    assert difference.json()["diff"] == [
+        {"op": "add", "path": "/applications/0/services/2", "value": "c"}
+    ]
