@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from appliance.kernel.bus import NoResponders, RequestTimeout
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.blob_plane import Spooled
+from appliance.kernel.vcap import services_by_label
 from appliance.stager.messages import (
     BuildpackToTry,
     Properties,
@@ -31,7 +32,7 @@ from fake_controller.buildpacks import taking_part
 from fake_controller.controller import Controller, Upload
 from fake_controller.model import App, Build, Buildpack, Droplet, Process
 from fake_controller.running import desired, vcap_application
-from fake_controller.services.bound import bound_services, vcap_services
+from fake_controller.services.bound import bound_services
 from fake_controller.store import Tx
 from fake_controller.surroundings import as_lines, staging_variables
 
@@ -98,7 +99,7 @@ def staging_request(
             stack=build.stack,
             vcap_application=vcap_application(desired(tx, web), cc) if web else None,
             services=services,
-            vcap_services=vcap_services(services),
+            vcap_services=services_by_label(services),
             meta={"command": command} if command else {},
         ),
         timeout=cc.config.staging_timeout,

@@ -13,7 +13,7 @@ import trio
 from appliance.dea.ending import Ending
 from appliance.dea.errors import NoRoom, StartFailed
 from appliance.dea.instance import Instance, folder_name, matches
-from appliance.dea.life import Life, Shared
+from appliance.dea.life import Life
 from appliance.dea.messages import (
     Discover,
     FindDroplet,
@@ -27,6 +27,7 @@ from appliance.dea.messages import (
 from appliance.dea.placement import Room, taint
 from appliance.dea.ports import Ports
 from appliance.dea.runtimes import supported
+from appliance.dea.shared import Shared
 from appliance.dea.voice import Voice
 from appliance.kernel.errors import ApplianceError, Unavailable
 from appliance.router.messages import Routing

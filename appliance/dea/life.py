@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
 
 import trio
 
-from appliance.config import DeaConfig
-from appliance.dea.checks import check_for, readiness_for
-from appliance.dea.droplets import DropletCache
+from appliance.dea.care import Care
 from appliance.dea.ending import Ending, describe, over_memory, signal_of
 from appliance.dea.environment import (
     environment,
@@ -19,16 +16,14 @@ from appliance.dea.environment import (
     possible,
 )
 from appliance.dea.errors import NoMemoryLeft, StartFailed
-from appliance.dea.health import Place, follow_readiness, until_unhealthy, wait_until_healthy
-from appliance.dea.instance import ISOLATED_PORT, MIB, Instance
+from appliance.dea.instance import MIB, Instance
 from appliance.dea.launch import Launch, launch
-from appliance.dea.output import Journal, LogFile, Voices, pump
+from appliance.dea.output import LogFile, Voices, pump
 from appliance.dea.programs import MAIN, Output, Programs, open_programs
+from appliance.dea.shared import Shared, Watcher
 from appliance.dea.stopping import ask_to_end
 from appliance.dea.unpacking import unpack
 from appliance.kernel.errors import ApplianceError
-from appliance.kernel.kit import Kit
-from appliance.kernel.process.dialer import open_dialer, relay
 from appliance.kernel.process.profile import HOME, Limits, Profile
 from appliance.kernel.process.spawner import Child
 
@@ -37,38 +32,11 @@ PROCESSES = 512  # processes and threads that one instance may have, as in 2012
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shared:
-    """What the lives of one DEA have in common."""
-
-    kit: Kit
-    config: DeaConfig
-    droplets: DropletCache
-    journal: Journal
-    unpacking: trio.CapacityLimiter  # threads that unpack at the same time
-
-
-@dataclass(frozen=True, kw_only=True)
 class Inside:
     """What it takes to run one more program where an instance runs."""
 
     host: Child  # the instance's first program, in its sandbox
     profile: Profile
-
-
-class Watcher(Protocol):
-    """Who is told how a life goes on."""
-
-    def running(self, instance: Instance) -> None:
-        """It is healthy."""
-
-    def routable(self, instance: Instance) -> None:
-        """Its readiness has changed while it runs."""
-
-    def ending(self, instance: Instance) -> None:
-        """It was asked to end, and will be gone soon."""
-
-    async def ended(self, instance: Instance, ending: Ending) -> None:
-        """It is gone; nothing of it runs any more."""
 
 
 @dataclass(eq=False)
@@ -85,6 +53,7 @@ class Life:
     _verdict: str = ""  # why it has to end, when that is not its own doing
     _condemned: trio.Event = field(default_factory=trio.Event)  # to be killed
     _failed: trio.Event = field(default_factory=trio.Event)  # to be ended as one that crashed
+    _asked: bool = False  # to end
     _preparing: trio.CancelScope = field(default_factory=trio.CancelScope)
     _phases: dict[str, float] = field(default_factory=dict)  # milliseconds
     _phase_began: float = 0.0
@@ -188,10 +157,7 @@ class Life:
                         pumps.start_soon(self._pump, output, voices, file)
                     pumps.start_soon(programs.listen)
                     async with trio.open_nursery() as watch:
-                        if instance.isolated and instance.port is not None:
-                            watch.start_soon(self._lead_in, child)
-                        else:
-                            watch.start_soon(self._look_after, child)
+                        watch.start_soon(self._care(child).take, child)
                         watch.start_soon(self._until_stopped, child)
                         watch.start_soon(self._until_condemned, child)
                         watch.start_soon(self._until_failed, child)
@@ -206,6 +172,16 @@ class Life:
                 instance.pid = None
                 self.inside = None
         return self._ending(programs)
+
+    def _care(self, child: Child) -> Care:
+        return Care(
+            instance=self.instance,
+            shared=self.shared,
+            watcher=self.watcher,
+            healthy=partial(self._healthy, child),
+            condemn=self.condemn,
+            fail=self._fail,
+        )
 
     async def _pump(self, output: Output, voices: Voices, file: LogFile | None) -> None:
         say = partial(voices.say, program=output.program, error=output.error)
@@ -230,91 +206,24 @@ class Life:
             return Ending(reason=self._reason, status=status, description=description)
         return Ending(reason="CRASHED", status=status, description=description)
 
-    async def _lead_in(self, child: Child) -> None:
-        """Make an instance whose network is its own reachable, and look after it.
-
-        Routers of this process dial it themselves; others take the relay, at the address that
-        they are told.
-        """
-        instance, kit = self.instance, self.shared.kit
-        assert instance.port is not None
-        address = instance.host, instance.port
-        try:
-            async with open_dialer(kit.spawner, child, ISOLATED_PORT) as dialer:
-                listeners = await trio.open_tcp_listeners(instance.port, host=instance.host)
-                kit.dialers[address] = dialer.dial
-                try:
-                    async with trio.open_nursery() as leading:
-                        leading.start_soon(relay, dialer, listeners[0])
-                        await self._look_after(child)
-                finally:
-                    del kit.dialers[address]
-        except (ApplianceError, OSError) as error:
-            if child.returncode is None:
-                self.condemn(str(error).removesuffix("."))
-
-    def _place(self) -> Place | None:
-        instance = self.instance
-        told = instance.listens[1]
-        if instance.port is None or told is None:
-            return None
-        dial = self.shared.kit.dialers.get((instance.host, instance.port))
-        return Place(host=instance.host, port=instance.port, told=told, dial=dial)
-
-    async def _look_after(self, child: Child) -> None:
-        """See that it gets healthy, and stays so; and whether it wants requests."""
-        instance, config, http = self.instance, self.shared.config, self.shared.kit.http
-        journal, order, place = self.shared.journal, instance.order, self._place()
-        port = instance.listens[1]
-        check = check_for(order.health_check, port, config.start_timeout)
-        readiness = readiness_for(order.readiness_health_check, port)
-        if check.looks:
-            journal.note(instance, "Starting health monitoring of container")
-        failure = await wait_until_healthy(check, place, http)
-        if failure is not None:
-            late = f"Failed after {check.timeout:g}s: startup health check never passed."
-            journal.note(instance, late, error=True)
-            self.condemn(str(failure))
-            return
+    def _healthy(self, child: Child) -> bool:
         if child.returncode is not None or self._stop.is_set():
-            return
+            return False
         self._done("ready")
-        if check.looks:
-            journal.note(instance, "Container became healthy")
+        instance = self.instance
         self.shared.kit.trace.event(
-            "instance.ready", app=order.name, instance=instance.id, **self._phases
+            "instance.ready", app=instance.order.name, instance=instance.id, **self._phases
         )
-        instance.ready = not (readiness.looks and place)
-        self.watcher.running(instance)
-        async with trio.open_nursery() as nursery:
-            if readiness.looks and place:
-                text = "Starting readiness health monitoring of container"
-                journal.note(instance, text, source_type="HEALTH")
-                nursery.start_soon(follow_readiness, readiness, place, http, self._now_ready)
-            wrong = await until_unhealthy(check, place, http)
-            nursery.cancel_scope.cancel()
-        journal.note(instance, wrong, source_type="HEALTH", error=True)
-        journal.note(instance, "Container became unhealthy", error=True)
-        self._verdict = self._verdict or f"Instance became unhealthy: {wrong}"
-        self._failed.set()
+        return True
 
-    def _now_ready(self, ready: bool) -> None:
-        said = (
-            "Container passed the readiness health check."
-            " Container marked ready and added to route pool."
-            if ready
-            else "Container failed the readiness health check."
-            " Container marked not ready and removed from route pool."
-        )
-        self.shared.journal.note(self.instance, said, source_type="HEALTH")
-        self.instance.ready = ready
-        self.watcher.routable(self.instance)
+    def _fail(self, verdict: str) -> None:
+        self._verdict = self._verdict or verdict
+        self._failed.set()
 
     async def _until_one_ends(self, programs: Programs) -> None:
         """None of several programs runs without the others."""
         await programs.one_ended.wait()
-        if not (self._stop.is_set() or self._failed.is_set()):
-            await self._end(programs.child)
+        await self._end(programs.child)
 
     async def _until_failed(self, child: Child) -> None:
         await self._failed.wait()
@@ -327,7 +236,10 @@ class Life:
         await self._end(child)
 
     async def _end(self, child: Child) -> None:
-        """Let it end by itself, in its time; then kill it."""
+        """Let it end by itself, in its time; then kill it. Once is enough."""
+        if self._asked:
+            return
+        self._asked = True
         self.watcher.ending(self.instance)
         if self.instance.port is not None:
             # The routers hear of it now: what they have just sent here is still answered.

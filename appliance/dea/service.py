@@ -15,13 +15,13 @@ from appliance.dea.dea import MIB, Dea
 from appliance.dea.droplets import DropletCache
 from appliance.dea.ears import Ears
 from appliance.dea.files import FileViewer
-from appliance.dea.life import Shared
 from appliance.dea.messages import Hello
 from appliance.dea.monitor import Monitor
 from appliance.dea.output import Journal
 from appliance.dea.ports import shared_ports
 from appliance.dea.runtimes import installed
 from appliance.dea.sessions import Sessions
+from appliance.dea.shared import Shared
 from appliance.dea.tasks import Tasks
 from appliance.dea.voice import Voice
 from appliance.kernel.component import Component

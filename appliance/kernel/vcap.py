@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-#: What an app is told of a bound service; the rest of the message is the DEA's business.
+#: What an app is told of a bound service; the rest is not its business.
 SERVICE_KEYS = (
     "name", "label", "provider", "plan", "tags", "plan_option", "credentials", "binding_guid",
     "binding_name", "instance_guid", "instance_name", "volume_mounts", "syslog_drain_url",
@@ -23,7 +23,7 @@ def services_by_label(services: Iterable[Mapping[str, Any]]) -> dict[str, list[d
     found: dict[str, list[dict[str, Any]]] = {}
     for service in services:
         label = str(service.get("label") or "user-provided")
-        told = {key: service[key] for key in SERVICE_KEYS if key in service}
+        told = {key: value for key, value in service.items() if key in SERVICE_KEYS}
         found.setdefault(label, []).append(told)
     return found
 

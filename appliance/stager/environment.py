@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from appliance.kernel.vcap import database_url, services_by_label
 from appliance.stager.errors import BuildFailed
 from appliance.stager.messages import StagingRequest
 
@@ -32,20 +33,15 @@ def build_environment(request: StagingRequest) -> dict[str, str]:
     services = properties.vcap_services
     if services is None:
         services = services_by_label(properties.services)
-    return parse_environment(properties.environment) | {
+    database = database_url(services)
+    return {
+        **({"DATABASE_URL": database} if database else {}),
+        **parse_environment(properties.environment),
         "CF_STACK": properties.stack or "",
         "MEMORY_LIMIT": f"{properties.resources.memory}m",
         "VCAP_APPLICATION": json.dumps(application),
         "VCAP_SERVICES": json.dumps(services),
     }
-
-
-def services_by_label(services: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
-    """The services of a request of 2012 as VCAP_SERVICES has them."""
-    grouped: dict[str, list[object]] = {}
-    for service in services:
-        grouped.setdefault(str(service.get("label") or "user-provided"), []).append(service)
-    return grouped
 
 
 def supplied_environment(

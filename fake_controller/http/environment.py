@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from quart import Response
 
+from appliance.kernel.vcap import services_by_label
 from fake_controller.access import secrets_in_space
 from fake_controller.acting import Acting
 from fake_controller.errors import unprocessable
@@ -15,7 +16,7 @@ from fake_controller.http.api import Api
 from fake_controller.http.relations import merged
 from fake_controller.model import App, Process
 from fake_controller.running import desired, vcap_application
-from fake_controller.services.bound import bound_services, vcap_services
+from fake_controller.services.bound import bound_services
 from fake_controller.surroundings import group
 
 RESERVED = ("VCAP_", "VMC_")
@@ -56,7 +57,7 @@ def routes(api: Api) -> None:
         def look(acting: Acting) -> dict[str, Any]:
             app = _readable(acting, guid)
             acting.audit("audit.app.environment.show", app)
-            services = vcap_services(bound_services(acting.tx, guid))
+            services = services_by_label(bound_services(acting.tx, guid))
             web = acting.tx.first(Process, app_guid=guid, type="web")
             application = vcap_application(desired(acting.tx, web), cc) if web else {}
             return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fake_controller.model import ServiceCredentialBinding, ServiceInstance
@@ -51,11 +50,3 @@ def bound_service(binding: ServiceCredentialBinding, instance: ServiceInstance) 
             for mount in binding.volume_mounts
         ],
     }
-
-
-def vcap_services(bound: Iterable[Mapping[str, Any]]) -> dict[str, list[Told]]:
-    """VCAP_SERVICES: bound services by their label."""
-    found: dict[str, list[Told]] = {}
-    for service in bound:
-        found.setdefault(str(service["label"]), []).append(dict(service))
-    return found

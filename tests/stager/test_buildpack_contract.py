@@ -12,7 +12,7 @@ from appliance.stager.buildpacks.contract import (
     parse_release,
 )
 from appliance.stager.buildpacks.shelf import size_text
-from appliance.stager.environment import services_by_label, supplied_environment
+from appliance.stager.environment import supplied_environment
 from appliance.stager.errors import BuildFailed, ReleaseFailed
 from appliance.stager.plugins.plugin import Process
 
@@ -109,12 +109,6 @@ def test_what_earlier_buildpacks_supply_is_found_by_its_folder() -> None:
         "CPATH": "/deps/1/include",
         "RUBY": "3",
     }
-
-
-def test_services_of_2012_are_grouped_by_label() -> None:
-    """As VCAP_SERVICES has them."""
-    one, two = {"label": "redis", "name": "a"}, {"name": "b"}
-    assert services_by_label([one, two]) == {"redis": [one], "user-provided": [two]}
 
 
 @pytest.mark.parametrize(
