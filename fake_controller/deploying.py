@@ -16,6 +16,7 @@ from fake_controller.processes import processes_for
 from fake_controller.revisions import revise, roll_back
 from fake_controller.rollout import Stage, canary_stages, next_step
 from fake_controller.running import Runner
+from fake_controller.sidecars import adopt_sidecars
 from fake_controller.store import Tx
 
 
@@ -49,6 +50,7 @@ class Deployer:
         superseded = tx.first(Deployment, app_guid=app.guid, status_value="ACTIVE")
         if superseded:
             self._end(tx, superseded, "SUPERSEDED")
+        adopt_sidecars(tx, app, droplet)
         old = web_process(tx, app.guid)
         if app.state != "STARTED":
             return self._just_start(tx, app, droplet, old, revision, wanted)
@@ -193,6 +195,8 @@ class Deployer:
             tx.delete(new)
         if old := tx.get(Process, deployment.old_process_guid):
             tx.change(old, instances=deployment.original, droplet_guid=None)
+        if app := tx.get(App, deployment.app_guid):
+            adopt_sidecars(tx, app, tx.get(Droplet, app.droplet_guid))
         return self._told(tx, deployment, reason, status_value="FINALIZED")
 
     def _told(self, tx: Tx, deployment: Deployment, reason: str, **values: int | str) -> Deployment:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from fake_controller.conditions import Condition, holds, is_
 from fake_controller.errors import unprocessable
-from fake_controller.model import App, Process, Sidecar
+from fake_controller.model import App, Droplet, Process, Sidecar
 from fake_controller.store import Tx
 
 MOST_NAME = 255  # characters
 MOST_COMMAND = 4096
+FROM_BUILDPACK = "buildpack"  # the origin of those that a droplet brings
 
 
 def create_sidecar(
@@ -49,6 +50,26 @@ def change_sidecar(tx: Tx, sidecar: Sidecar, **values: object) -> Sidecar:
 def of_app(app_guid: str) -> Condition:
     """The sidecars of one app."""
     return is_("app_guid", app_guid)
+
+
+def adopt_sidecars(tx: Tx, app: App, droplet: Droplet | None) -> None:
+    """Give *app* the sidecars that the buildpacks of *droplet* want, in place of an older one's.
+
+    A sidecar that the user has made under the same name stays his.
+    """
+    for old in tx.find(Sidecar, app_guid=app.guid, origin=FROM_BUILDPACK):
+        tx.delete(old)
+    for wanted in droplet.sidecars if droplet else ():
+        if tx.first(Sidecar, app_guid=app.guid, name=wanted["name"]) is None:
+            tx.new(
+                Sidecar,
+                app_guid=app.guid,
+                name=wanted["name"],
+                command=wanted["command"],
+                process_types=tuple(wanted["process_types"]),
+                memory_in_mb=wanted["memory"],
+                origin=FROM_BUILDPACK,
+            )
 
 
 def sidecars_of(tx: Tx, app_guid: str, process_type: str) -> list[Sidecar]:

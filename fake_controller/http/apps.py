@@ -24,6 +24,7 @@ from fake_controller.http.spaces import SPACES
 from fake_controller.model import App, Deployment, Droplet, Space
 from fake_controller.processes import processes_for
 from fake_controller.revisions import revise
+from fake_controller.sidecars import adopt_sidecars
 
 APPS = Listing(
     kind=App,
@@ -175,6 +176,7 @@ def _set_droplet(acting: Acting, guid: str, droplet_guid: str, config: Controlle
         )
     app = tx.change(app, droplet_guid=droplet.guid)
     processes_for(tx, app, droplet, config)
+    adopt_sidecars(tx, app, droplet)
     acting.audit("audit.app.droplet.mapped", app, {"request": {"droplet_guid": droplet.guid}})
     return app
 

@@ -17,7 +17,7 @@ from appliance.stager.messages import (
     StagedSidecar,
 )
 
-from .conftest import Cloud, Stager, running_cloud, zipped
+from .conftest import Cloud, Dea, Stager, running_cloud, zipped
 from .people import person
 
 BUILT_IN = list(BUILT_IN_BUILDPACKS)
@@ -375,6 +375,46 @@ async def test_a_droplet_tells_of_its_buildpacks(
         {"name": "python_buildpack", "detect_output": "python", "version": None,
          "buildpack_name": None},
     ]  # fmt: skip
+
+
+async def test_a_current_droplet_brings_its_sidecars(
+    cloud: Cloud, stager: Stager, dea: Dea, tmp_path: Path
+) -> None:
+    """In place of the last one's; the user's own stay, and a cancelled deployment undoes it."""
+    app = await cloud.app()
+    mine = {"name": "mine", "command": "./mine", "process_types": ["web"]}
+    await cloud.call("POST", f"/v3/apps/{app}/sidecars", mine, expect=201)
+
+    async def staged(*sidecars: str) -> str:
+        stager.more = {
+            "sidecars": [
+                StagedSidecar(name=name, command=f"./{name}", process_types=["web"])
+                for name in sidecars
+            ]
+        }
+        return await cloud.staged(app, tmp_path)
+
+    async def shown() -> dict[str, str]:
+        page = await cloud.call("GET", f"/v3/processes/{app}/sidecars", expect=200)
+        return {one["name"]: one["origin"] for one in page["resources"]}
+
+    path = f"/v3/apps/{app}/relationships/current_droplet"
+    await cloud.call("PATCH", path, {"data": {"guid": await staged("old", "mine")}}, expect=200)
+    assert await shown() == {"old": "buildpack", "mine": "user"}
+    await cloud.call("POST", f"/v3/apps/{app}/actions/start", expect=200)
+    await cloud.until_states(app, "RUNNING")
+    dea.fate = "STARTING"
+    body = {
+        "droplet": {"guid": await staged("new")},
+        "relationships": {"app": {"data": {"guid": app}}},
+    }
+    deployment = await cloud.call("POST", "/v3/deployments", body, expect=201)
+    assert await shown() == {"new": "buildpack", "mine": "user"}
+    await cloud.call("POST", f"/v3/deployments/{deployment['guid']}/actions/cancel", expect=200)
+    with trio.fail_after(10):
+        while "new" in await shown():
+            await trio.lowlevel.checkpoint()
+    assert await shown() == {"old": "buildpack", "mine": "user"}
 
 
 async def test_a_failed_build_has_cloud_foundrys_words(
