@@ -48,7 +48,7 @@ def bind_sockets(config: Config) -> Bound:
 
 
 def _bind_sockets(config: Config) -> Bound:
-    alone = ("controller", "router", "registry", "package_cache")
+    alone = ("controller", "router", "registry", "package_cache", "ssh")
     wanted = {room: getattr(config, room).bind for room in alone if config.runs(room)}
     if config.bus == "local" and config.nats.bind:
         wanted["nats"] = config.nats.bind
@@ -86,6 +86,7 @@ def anywhere(config: Config) -> Config:
         package_cache=moved(config.package_cache),
         archiver=moved(config.archiver),
         dea=moved(config.dea),
+        ssh=moved(config.ssh),
         nats=replace(
             config.nats,
             bind=config.nats.bind and "127.0.0.1:0",

@@ -159,6 +159,7 @@ def _endpoints(config: Config, bound: Bound, kit: Kit) -> Endpoints:
         package_cache=urls.get("package_cache", ""),
         archivers=[url for name, url in urls.items() if name.startswith("archiver.")],
         files=urls.get("dea.0", ""),
+        ssh=urls.get("ssh", "").replace("http://", "ssh://"),
         nats=address(config, bound),
         nats_monitor=urls.get("nats_monitor", ""),
         user=config.controller.user if config.runs("controller") else "",

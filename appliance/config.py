@@ -239,6 +239,20 @@ class LogsConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SshConfig:
+    """The ssh room: lets ``cf ssh`` and any other ssh client into instances."""
+
+    bind: str = "127.0.0.1:7722"  # address and port; port 0 takes a free one
+    external: str = ""  # host:port that clients are told; "" for where it listens
+    root: Path | None = None  # the host key; None: a new one at each start
+    status_bind: str = "127.0.0.1:0"  # its /varz and /healthz
+    max_clients: int = 100  # connected at the same time; others wait
+
+    def __post_init__(self) -> None:
+        _positive("ssh", self, "max_clients")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NatsConfig:
     """The NATS listener of the local bus: any NATS client can watch and take part."""
 
@@ -310,6 +324,7 @@ class Config:
     router: RouterConfig = field(default_factory=RouterConfig)
     registry: RegistryConfig = field(default_factory=RegistryConfig)
     logs: LogsConfig = field(default_factory=LogsConfig)
+    ssh: SshConfig = field(default_factory=SshConfig)
     nats: NatsConfig = field(default_factory=NatsConfig)
 
     def __post_init__(self) -> None:
@@ -344,5 +359,6 @@ ROOMS = (
     "router",
     "registry",
     "logs",
+    "ssh",
 )
 _TABLES = (*ROOMS, "nats")

@@ -31,6 +31,7 @@ class Endpoints:
     package_cache: str = ""
     archivers: list[str] = field(default_factory=list)
     files: str = ""  # the first DEA's file viewer
+    ssh: str = ""  # where ssh clients connect, e.g. ssh://127.0.0.1:7722
     nats: str = ""  # with its login; "" when the bus has no listener
     nats_monitor: str = ""  # /varz and the like of that listener
     user: str = "admin"

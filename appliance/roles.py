@@ -124,6 +124,9 @@ def plan(
             client_secret=secrets.registry,
         )
         yield Planned("registry", "registry", registry)
+    if config.runs("ssh"):
+        ssh = replace(config.ssh, bind=binds["ssh"], root=root(config.ssh.root, "ssh"))
+        yield Planned("ssh", "ssh", ssh)
     if config.runs("controller"):
         settings = replace(
             config.controller,

@@ -34,6 +34,7 @@ LISTENERS = (
     "package_cache.bind",
     "router.bind",
     "dea.bind",
+    "ssh.bind",
     "nats.bind",
     "nats.monitor_bind",
 )

@@ -29,3 +29,26 @@ class BulkCredentials:
 
     user: str
     password: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SshAuthorize:
+    """May who has this one-time code log in as that user? Answered by `SshAuthorized`."""
+
+    subject: ClassVar[str] = "ssh.authorize"
+
+    user: str  # "cf:GUID/INDEX", of a process or an app
+    code: str  # good once, whatever the answer
+    client: str = ""  # "address:port", for the app's events
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SshAuthorized:
+    """The answer: which instance it is, or why not."""
+
+    droplet: str = ""  # the process, as DEAs know it
+    index: int = 0
+    instance: str | None = None  # its id
+    app_id: str = ""  # the app's guid
+    username: str = ""  # who has logged in
+    refusal: str = ""  # a sentence; "" when they may

@@ -18,6 +18,7 @@ ROOMS = {
     "package_cache",
     "registry",
     "router",
+    "ssh",
     "stager",
 }
 KNOW_ALL = ("appliance.boot", "appliance.cli", "appliance.commands", "appliance.__main__",
@@ -32,7 +33,10 @@ HOMES = {
     "httpx2": ("appliance.kernel.http.client", "appliance.commands."),
     "apsw": ("appliance.kernel.store.", "fake_controller.store", "appliance.archiver.store",
              "appliance.archiver.outbox"),
-    "asyncio": ("appliance.kernel.bus.nats",),
+    # Libraries that need it live on a loop of their own, in one thread each.
+    "asyncio": ("appliance.kernel.bus.nats", "appliance.ssh."),
+    "asyncssh": ("appliance.ssh.",),
+    "cryptography": ("appliance.ssh.make_host_key",),
     "subprocess": ("appliance.kernel.process.",),
     "random": ("appliance.kernel.clock",),
     "uuid": ("appliance.kernel.clock",),

@@ -27,6 +27,7 @@ def banner(
         ("Registry", endpoints.registry),
         ("Files", endpoints.files),
         ("Packages", endpoints.package_cache),
+        ("SSH", endpoints.ssh),
         ("NATS", endpoints.nats),
         ("Archivers", "" if whole else ", ".join(endpoints.archivers)),
         ("Login", f"{endpoints.user} / {endpoints.password}" if endpoints.user else ""),

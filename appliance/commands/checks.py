@@ -55,7 +55,7 @@ class Check:
 def ports(config: Config, running: Endpoints | None) -> Iterator[Check]:
     """Whether the block's ports are free, or held by the appliance that runs."""
     urls = [running.api, running.apps, running.registry, running.package_cache, running.files,
-            running.nats, *running.archivers] if running else []  # fmt: skip
+            running.ssh, running.nats, *running.archivers] if running else []  # fmt: skip
     own = {urlsplit(url).netloc for url in urls}
     binds = {
         "API": config.controller.bind,
@@ -64,6 +64,7 @@ def ports(config: Config, running: Endpoints | None) -> Iterator[Check]:
         "package cache": config.package_cache.bind,
         "archivers": config.archiver.bind,
         "files": config.dea.bind,
+        "ssh": config.ssh.bind,
         "NATS": config.nats.bind,
     }
     for what, bind in binds.items():
