@@ -20,7 +20,7 @@ from fake_controller.errors import bad_query
 
 _BACK = re.compile(r"(\w+)\[(\w+)\]")
 #: References whose table is not their name with an s.
-_TABLES = {"process": "processes"}
+_TABLES = {"process": "processes", "service_plan_visibility": "service_plan_visibilities"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,15 @@ def _lacks(key: str) -> Condition:
 def _at(path: str, condition: Any) -> Condition:
     """*condition* of the field at the end of *path*, seen from its beginning."""
     *steps, field = path.split(".")
-    found: Condition = condition(field)
+    return _through(steps, condition(field))
+
+
+def through(path: str, condition: Condition) -> Condition:
+    """*condition* is true of a record that *path* leads to."""
+    return _through(path.split("."), condition)
+
+
+def _through(steps: list[str], found: Condition) -> Condition:
     for step in reversed(steps):
         if back := _BACK.fullmatch(step):
             table, reference = back.groups()

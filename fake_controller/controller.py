@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from fake_controller.actual import Actual
 from fake_controller.bits import Bits
 from fake_controller.errors import CloudError
 from fake_controller.model import Buildpack, Job
-from fake_controller.store import Store
+from fake_controller.store import Store, Tx
 from fake_controller.tokens import Identity, Tokens
 from fake_controller.unknown import Unknown
 
@@ -99,22 +99,27 @@ class Controller:
 
         self.background.start_soon(forget, sha256)
 
-    async def start_job(self, operation: str, work: Callable[[], Awaitable[None]]) -> Job:
-        """Do *work* in the background; the job tells clients when, and whether, it ended.
+    async def start_job(
+        self, operation: str, work: Callable[[], Awaitable[Sequence[str] | None]]
+    ) -> Job:
+        """Do *work*, which may return warnings, in the background.
 
-        The job is given a moment, since most work is done by the client's first look and
-        a client that sees PROCESSING comes again only after three seconds.
+        The job tells clients when, and whether, it ended. It is given a moment, since most work
+        is done by the client's first look and a client that sees PROCESSING comes again only
+        after three seconds.
         """
         job = await self.store.write(lambda tx: tx.new(Job, operation=operation))
         done = trio.Event()
 
         async def run() -> None:
+            warnings: Sequence[str] | None = None
+            problem: ApplianceError | None = None
             try:
-                await work()
+                warnings = await work()
             except ApplianceError as error:
-                await self._finish_job(job.guid, "FAILED", error)
-            else:
-                await self._finish_job(job.guid, "COMPLETE", None)
+                problem = error
+            await self.store.write(lambda tx: end_job(tx, job.guid, problem, warnings or ()))
+            self.build_changed()
             done.set()
 
         self.work.start_soon(run)
@@ -122,12 +127,16 @@ class Controller:
             await done.wait()
         return job
 
-    async def _finish_job(self, guid: str, state: str, error: ApplianceError | None) -> None:
-        errors: tuple[dict[str, Any], ...] = ()
-        if error is not None:
-            number, title = 10008, "CF-UnprocessableEntity"
-            if isinstance(error, CloudError):
-                number, title = error.number, error.title
-            errors = ({"code": number, "title": title, "detail": str(error)},)
-        await self.store.write(lambda tx: tx.change(tx.need(Job, guid), state=state, errors=errors))
-        self.build_changed()
+
+def end_job(
+    tx: Tx, guid: str, problem: ApplianceError | None = None, warnings: Sequence[str] = ()
+) -> None:
+    """Let clients see that a job is COMPLETE, or FAILED by *problem*."""
+    errors: tuple[dict[str, Any], ...] = ()
+    if problem is not None:
+        number, title = 10008, "CF-UnprocessableEntity"
+        if isinstance(problem, CloudError):
+            number, title = problem.number, problem.title
+        errors = ({"code": number, "title": title, "detail": str(problem)},)
+    state = "FAILED" if problem else "COMPLETE"
+    tx.change(tx.need(Job, guid), state=state, errors=errors, warnings=tuple(warnings))

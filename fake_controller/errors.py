@@ -91,6 +91,11 @@ def unparsable(why: str = "invalid request body") -> CloudError:
     )
 
 
+def bad_request(detail: str) -> CloudError:
+    """400: the request was understood, and is wrong; most of these are 422 instead."""
+    return CloudError(400, 1004, "CF-BadRequest", f"Bad request: {detail}")
+
+
 def bad_query(detail: str) -> CloudError:
     """400: an unknown or malformed query parameter."""
     return CloudError(

@@ -33,9 +33,13 @@ from fake_controller.model import (
     Revision,
     Role,
     Route,
+    ServiceBroker,
     ServiceCredentialBinding,
     ServiceInstance,
     ServiceInstanceShare,
+    ServiceOffering,
+    ServicePlan,
+    ServicePlanVisibility,
     Sidecar,
     Space,
     Stack,
@@ -51,6 +55,16 @@ OF_ALL = Policy(everyone, admins)
 def of_keys(rule: Rule) -> Rule:
     """*rule*, of service keys alone: they are where their instance is."""
     return lambda access: is_("type", "key") & rule(access)
+
+
+def offered(plan: str, space: str) -> Rule:
+    """Those who can use a plan; *plan* leads to it, *space* to the one that its broker is of."""
+    organization = f"{plan}service_plan_visibilities[service_plan_guid].organization_guid"
+    return either(
+        lambda _: is_(f"{plan}visibility", "public"),
+        seen_in_organization(organization),
+        seen_in_space(space),
+    )
 
 
 POLICIES: dict[type[Record], Policy] = {
@@ -90,6 +104,17 @@ POLICIES: dict[type[Record], Policy] = {
     Droplet: OF_APP,
     Deployment: OF_APP,
     Revision: OF_APP,
+    # A broker for everybody is the administrators' business; what it offers may be everybody's.
+    ServiceBroker: Policy(seen_in_space("space_guid"), changed_in_space("space_guid")),
+    ServiceOffering: Policy(
+        offered("service_plans[service_offering_guid].", "service_broker.space_guid"),
+        changed_in_space("service_broker.space_guid"),
+    ),
+    ServicePlan: Policy(
+        offered("", "service_offering.service_broker.space_guid"),
+        changed_in_space("service_offering.service_broker.space_guid"),
+    ),
+    ServicePlanVisibility: Policy(seen_in_organization("organization_guid"), admins),
     # Who works in a space that an instance is shared with sees it, and binds it there.
     ServiceInstance: Policy(
         either(

@@ -35,6 +35,7 @@ from fake_controller.model import (
 )
 from fake_controller.running import Runner
 from fake_controller.seeding import seed
+from fake_controller.services.brokers import settle_brokers
 from fake_controller.store import Store, Tx, open_store
 from fake_controller.tasks import Tasks
 from fake_controller.tokens import Tokens, digest_password
@@ -234,4 +235,5 @@ def _open_books(tx: Tx, config: ControllerConfig, password: str) -> dict[str, st
     """Seed, and close what a stop has interrupted; returns the installation's secrets."""
     for build in tx.find(Build, state="STAGING"):
         tx.change(build, state="FAILED", error=INTERRUPTED)
+    settle_brokers(tx)
     return seed(tx, config, password)

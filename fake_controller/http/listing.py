@@ -45,6 +45,7 @@ class Listing(Generic[R]):
     gather: Callable[[Tx, Sequence[R]], Any] = lambda _tx, _records: None
     includes: Mapping[str, Listing[Any]] = field(default_factory=dict)
     fields: Mapping[str, Listing[Any]] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)  # of includes that have other names
     ignored: tuple[str, ...] = ()  # query keys that clients send and that change nothing here
     order: str = "created_at"
     orders: tuple[str, ...] = ()  # besides the times
@@ -145,16 +146,37 @@ def included(
 ) -> dict[str, list[Json]]:
     """What *asked* wants beside *records*, by the name of its table; each thing once."""
     found: dict[str, list[Json]] = {}
-    for path in asked.includes:
-        other = listing.includes[path]
+    for name in _with_parents(asked.includes, listing.includes):
+        other, path = listing.includes[name], listing.paths.get(name, name)
         found[other.kind.table] = other.shown(tx, tx.follow(records, path), base)
     for path, names in asked.fields.items():
         other = listing.fields[path]
         shown = other.shown(tx, tx.follow(records, path), base)
-        found[other.kind.table] = [
-            {name: one[name] for name in names if name in one} for one in shown
-        ]
+        found[other.kind.table] = [_picked(one, names) for one in shown]
     return found
+
+
+def _with_parents(asked: Sequence[str], known: Mapping[str, Any]) -> list[str]:
+    """*asked*, and ``space`` before ``space.organization``."""
+    wanted: dict[str, None] = {}
+    for name in asked:
+        parent = name.rpartition(".")[0]
+        wanted |= dict.fromkeys([parent, name] if parent in known else [name])
+    return list(wanted)
+
+
+def _picked(shown: Json, names: Sequence[str]) -> Json:
+    """Those parts of *shown* that *names* name: ``guid``, ``relationships.organization``."""
+    picked: Json = {}
+    for name in names:
+        at, part = picked, shown
+        *outer, last = name.split(".")
+        for step in outer:
+            part = part.get(step) or {}
+            at = at.setdefault(step, {})
+        if last in part:
+            at[last] = part[last]
+    return picked
 
 
 def page(resources: list[Json], total: int, asked: Asked, url: str, query: Query) -> Json:

@@ -11,6 +11,12 @@ from fake_controller.model.buildpacks import Buildpack, Stack
 from fake_controller.model.deployments import Deployment, Revision
 from fake_controller.model.events import AuditEvent
 from fake_controller.model.installation import EnvironmentGroup, FeatureFlag, Job, Setting
+from fake_controller.model.marketplace import (
+    ServiceBroker,
+    ServiceOffering,
+    ServicePlan,
+    ServicePlanVisibility,
+)
 from fake_controller.model.record import Record
 from fake_controller.model.routes import Destination, Domain, Route
 from fake_controller.model.services import (
@@ -48,9 +54,13 @@ __all__ = [
     "Revision",
     "Role",
     "Route",
+    "ServiceBroker",
     "ServiceCredentialBinding",
     "ServiceInstance",
     "ServiceInstanceShare",
+    "ServiceOffering",
+    "ServicePlan",
+    "ServicePlanVisibility",
     "Setting",
     "Sidecar",
     "Space",
@@ -78,6 +88,10 @@ RECORDS: tuple[type[Record], ...] = (
     Droplet,
     Deployment,
     Revision,
+    ServiceBroker,
+    ServiceOffering,
+    ServicePlan,
+    ServicePlanVisibility,
     ServiceInstance,
     ServiceInstanceShare,
     ServiceCredentialBinding,

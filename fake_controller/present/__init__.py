@@ -7,6 +7,12 @@ from fake_controller.present.buildpacks import buildpack, stack, without_login
 from fake_controller.present.deployments import deployment, revision
 from fake_controller.present.events import audit_event
 from fake_controller.present.jobs import job
+from fake_controller.present.marketplace import (
+    service_broker,
+    service_offering,
+    service_plan,
+    service_plan_visibility,
+)
 from fake_controller.present.processes import instance_stats, process
 from fake_controller.present.routes import destination, domain, route, shared_spaces
 from fake_controller.present.scim import scim_page, scim_user
@@ -42,9 +48,13 @@ __all__ = [
     "route",
     "scim_page",
     "scim_user",
+    "service_broker",
     "service_credential_binding",
     "service_credential_binding_details",
     "service_instance",
+    "service_offering",
+    "service_plan",
+    "service_plan_visibility",
     "shared_spaces",
     "sidecar",
     "space",
