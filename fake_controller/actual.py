@@ -23,6 +23,12 @@ class Instance:
     dea: str = ""
     details: str | None = None  # why it crashed or does not start
 
+    @property
+    def run(self) -> int:
+        """Which start of its process it belongs to; the end of the wire's SHA-RUN."""
+        number = self.version.rpartition("-")[2]
+        return int(number) if number.isdecimal() else 0
+
 
 ENDED_KEPT = 10_000  # instances that ended and are known to have done so
 
@@ -122,20 +128,28 @@ class Actual:
         mine = [i for i in self.live.values() if i.process == process]
         return sorted(mine, key=lambda i: (i.index, i.state != "RUNNING"))
 
-    def seen(self, process: str, wanted: int) -> list[Instance]:
-        """What clients are shown: one entry for each index below *wanted*.
+    def seen(self, process: str, wanted: int, run: int) -> list[Instance]:
+        """What clients are shown of the *run*-th run: one entry for each index below *wanted*.
+
+        Instances of the run before, which are on their way out, would make a restart look
+        done before it has begun.
 
         An index that crashed and starts again is shown CRASHED until it runs, so that a
         client that looks now and then does not take a crash loop for a slow start.
         """
         by_index: dict[int, Instance] = {}
         for instance in self.of(process):
-            by_index.setdefault(instance.index, instance)
+            if instance.run == run:
+                by_index.setdefault(instance.index, instance)
         shown = []
         for index in range(wanted):
             known = by_index.get(index)
             crash = self.crashed.get((process, index))
-            if crash is not None and (known is None or known.state != "RUNNING"):
+            if (
+                crash is not None
+                and crash.run == run
+                and (known is None or known.state != "RUNNING")
+            ):
                 shown.append(crash)
             elif known is not None:
                 shown.append(known)

@@ -261,7 +261,7 @@ async def _stats(api: Api, guid: str) -> list[dict[str, Any]]:
             return process, desired(acting.tx, process).instances > 0
 
         process, runs = await api.read(work)
-        return process, runs, cc.actual.seen(guid, process.instances)
+        return process, runs, cc.actual.seen(guid, process.instances, process.run_count)
 
     def settled(seen: tuple[Process, bool, list[Instance]]) -> bool:
         _, runs, instances = seen
@@ -304,12 +304,13 @@ async def _embed(api: Api, answer: Response) -> Response:
     page = msgspec.json.decode(await answer.get_data())
     now = api.cc.kit.clock.time()
     for item in page["resources"]:
+        run = int(item["version"].rpartition("-")[2])
         item["process_instances"] = [
             {
                 "index": instance.index,
                 "state": instance.state,
                 "since": max(0, int(now - instance.since)) if instance.since else 0,
             }
-            for instance in api.cc.actual.seen(item["guid"], item["instances"])
+            for instance in api.cc.actual.seen(item["guid"], item["instances"], run)
         ]
     return api.json(page)

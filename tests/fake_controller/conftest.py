@@ -268,6 +268,7 @@ class Dea:
     cloud: Cloud
     fate: str = "RUNNING"  # RUNNING, CRASHED, or STARTING for ever
     room: bool = True
+    slow_to_stop: bool = False  # what was asked to end runs on
     live: dict[str, Start] = field(default_factory=dict)
     starts: list[Start] = field(default_factory=list)
 
@@ -306,7 +307,7 @@ class Dea:
                 order = received.body
                 for guid, start in list(self.live.items()):
                     chosen = order.instances is None or guid in order.instances
-                    if start.droplet == order.droplet and chosen:
+                    if start.droplet == order.droplet and chosen and not self.slow_to_stop:
                         self.exit(start, "STOPPED", None)
 
     async def find(self, *, task_status: trio.TaskStatus[None]) -> None:

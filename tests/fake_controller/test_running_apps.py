@@ -85,6 +85,24 @@ async def test_a_crash_is_shown_until_it_runs(
     await cloud.until_states(app, "RUNNING")
 
 
+async def test_a_restart_is_done_when_the_new_one_runs(
+    cloud: Cloud, stager: Stager, dea: Dea, tmp_path: Path
+) -> None:
+    """What still runs of the run before counts for nothing."""
+    app = await started(cloud, tmp_path)
+    await cloud.until_states(app, "RUNNING")
+    dea.slow_to_stop = True
+    dea.fate = "STARTING"
+
+    await cloud.call("POST", f"/v3/apps/{app}/actions/restart", expect=200)
+
+    await cloud.until_states(app, "STARTING")
+    page = await cloud.call("GET", "/v3/processes?embed=process_instances")
+    (web,) = (one for one in page["resources"] if one["guid"] == app)
+    assert [one["state"] for one in web["process_instances"]] == ["STARTING"]
+    assert len(dea.live) == 2
+
+
 async def test_no_room_is_said(cloud: Cloud, stager: Stager, dea: Dea, tmp_path: Path) -> None:
     """When no DEA answers, the stats say so instead of keeping silent."""
     dea.room = False
