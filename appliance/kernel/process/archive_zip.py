@@ -266,6 +266,8 @@ def _kind(name: bytes, system: int, attributes: int) -> tuple[int, int]:
     kind = S_IFMT(mode) or expected
     if kind not in _KINDS:
         raise ArchiveRefused(name, "is a device, a pipe or a socket")
+    if kind == S_IFREG and expected == S_IFDIR:
+        kind = S_IFDIR  # Go's writers forget this bit, the cf CLI for one; the body must be empty
     if (kind == S_IFDIR) != (expected == S_IFDIR):
         raise ArchiveRefused(name, "is a folder by its name and none by its mode, or reversed")
     return kind, mode & 0o777 or (0o755 if kind == S_IFDIR else DEFAULT_MODE)

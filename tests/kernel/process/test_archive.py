@@ -334,6 +334,15 @@ def test_unpacks_a_zip_as_cf_makes_it(tmp_path: Path) -> None:
     assert (tmp_path / "into/data").stat().st_mtime == 1_580_702_706
 
 
+def test_a_folder_that_only_its_name_calls_so(tmp_path: Path) -> None:
+    """As the cf CLI writes them: the mode is that of a file."""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as made:
+        made.writestr(zip_entry("sub/", stat.S_IFREG | 0o755), b"")
+        made.writestr(zip_entry("sub/file", stat.S_IFREG | 0o644), b"x")
+    unpack_zip(tmp_path / "x.zip", tmp_path / "into")
+    assert listing(tmp_path / "into")["sub"] == ("folder", 0o755, "")
+
+
 def test_files_without_a_mode_may_be_run_by_their_owner(tmp_path: Path) -> None:
     """Zips from Windows have no modes; 0744 is what Cloud Foundry gives."""
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as made:
