@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from appliance.binding import Bound
 from appliance.config import Config
 from appliance.kernel.bus import Bus
+from appliance.kernel.bus.login import NatsLogin
 from appliance.kernel.clock import Ids
 from appliance.kernel.trace import Trace
 from appliance.roles import with_login
@@ -36,7 +37,9 @@ async def open_bus(config: Config, trace: Trace) -> AsyncIterator[Bus]:
         def report(what: str, why: str) -> None:
             trace.event(what, why=why)
 
-        async with open_nats_bus(servers(config.bus), report=report) as bus:
+        login = nats_login(config)
+        login.check()
+        async with open_nats_bus(servers(config.bus), login=login, report=report) as bus:
             yield bus
 
 
@@ -49,21 +52,34 @@ async def open_listener(
         yield None
         return
     from appliance.kernel.bus.listener.options import Options
+    from appliance.kernel.bus.listener.secure import server_context
     from appliance.kernel.bus.listener.server import open_listener as open_
     from appliance.kernel.bus.local import LocalBus
 
     assert isinstance(bus, LocalBus)
-    options = Options(**{f.name: getattr(config.nats, f.name) for f in fields(Options)})
+    settings = config.nats
+    options = Options(**{f.name: getattr(settings, f.name) for f in fields(Options)})
     report = trace.named("nats").event
-    async with open_(bus, bound.binds["nats"], options, ids=ids, report=report) as listener:
+    tls = None
+    if settings.tls_cert:
+        tls = server_context(settings.tls_cert, settings.tls_key, settings.tls_ca)
+    bind = bound.binds["nats"]
+    async with open_(bus, bind, options, ids=ids, report=report, tls=tls) as listener:
         yield listener.hub
+
+
+def nats_login(config: Config) -> NatsLogin:
+    """How to log in to the NATS servers of *config*."""
+    known = config.nats_client
+    return NatsLogin(**{f.name: getattr(known, f.name) for f in fields(NatsLogin)})
 
 
 def address(config: Config, bound: Bound) -> str:
     """Where NATS clients find the bus, with the login that they need."""
     if config.bus != "local":
         return config.bus
-    url = bound.urls.get("nats", "").replace("http://", "nats://")
+    scheme = "tls" if config.nats.tls_cert else "nats"
+    url = bound.urls.get("nats", "").replace("http://", f"{scheme}://")
     if not url or not (config.nats.user or config.nats.token):
         return url
     if config.nats.user:

@@ -267,6 +267,9 @@ class NatsConfig:
     user: str = ""  # who may connect; "" and no token lets in everybody who reaches the port
     password: str = ""  # of that user
     token: str = ""  # lets in whoever knows it, without a user
+    tls_cert: Path | None = None  # certificate, and with it TLS for every client
+    tls_key: Path | None = None  # of that certificate; None: it is in the same file
+    tls_ca: Path | None = None  # clients must show a certificate that these have signed
     auth_timeout: float = 2 * SECONDS  # for a client to log in
     max_payload: int = 1 * MIB  # bytes of headers and data in one message
     max_control_line: int = 4 * KIB  # bytes
@@ -295,11 +298,28 @@ class NatsConfig:
             raise ConfigError("nats.max_payload", self.max_payload, "the bus takes 1 MiB at most")
         if self.password and not self.user:
             raise ConfigError("nats.password", "…", "needs nats.user")
+        if (self.tls_key or self.tls_ca) and not self.tls_cert:
+            raise ConfigError("nats.tls_cert", "", "must be given with nats.tls_key or nats.tls_ca")
         for name in ("user", "password", "token"):
             # Clients take them from a URL, and some do not decode it.
             if not re.fullmatch(r"[A-Za-z0-9._~-]*", getattr(self, name)):
                 rule = "must be letters, digits, and any of . _ ~ -"
                 raise ConfigError(f"nats.{name}", "…", rule)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NatsClientConfig:
+    """How this process, and ``appliance bus``, log in to NATS servers, by one kind of login."""
+
+    user: str = ""  # else the address of the bus says it
+    password: str = ""  # of that user
+    token: str = ""  # instead of a user
+    nkey: Path | None = None  # file with the seed of an nkey
+    creds: Path | None = None  # file with a user's JWT and seed
+    ca: Path | None = None  # certificates that servers are trusted by; None: the machine's own
+    cert: Path | None = None  # our own certificate, for servers that ask for one
+    key: Path | None = None  # of that certificate
+    tls_name: str = ""  # what a server's certificate must name; "" for its host
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -332,6 +352,7 @@ class Config:
     logs: LogsConfig = field(default_factory=LogsConfig)
     ssh: SshConfig = field(default_factory=SshConfig)
     nats: NatsConfig = field(default_factory=NatsConfig)
+    nats_client: NatsClientConfig = field(default_factory=NatsClientConfig)
 
     def __post_init__(self) -> None:
         _one_of("sandbox", self.sandbox, "auto", "require", "off")
@@ -367,4 +388,4 @@ ROOMS = (
     "logs",
     "ssh",
 )
-_TABLES = (*ROOMS, "nats")
+_TABLES = (*ROOMS, "nats", "nats_client")

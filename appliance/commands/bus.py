@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import trio
 
+from appliance import settings
+from appliance.buses import nats_login
 from appliance.commands.api import Api, connected
 from appliance.commands.errors import ApiError, NoBusListener
 from appliance.commands.screen import Screen, output, size
@@ -241,7 +243,9 @@ def _with_bus(wanted: Wanted, work: Callable[[Bus], Awaitable[Any]]) -> Any:
         from appliance.kernel.bus.nats import open_nats_bus
 
         url = await address(target)
-        async with open_nats_bus(servers(url), name=NAME) as bus:
+        login = nats_login(settings.load(environ=os.environ, flags={}).config)
+        login.check()
+        async with open_nats_bus(servers(url), login=login, name=NAME) as bus:
             return await work(bus)
 
     return trio.run(main)

@@ -261,12 +261,12 @@ async def test_a_bug_in_the_thread_ends_the_bus_and_shows(
 ) -> None:
     """Nobody waits for ever, and the exception comes out of the context."""
 
-    async def broken(self: NatsConnection, job: object) -> None:
+    async def broken(self: NatsConnection, frames: object) -> None:
         raise ZeroDivisionError
 
     async def meet_the_bug() -> None:
         async with open_nats_bus([nats_server.url]) as bus, bus.subscribe("a") as subscription:
-            monkeypatch.setattr(NatsConnection, "_do", broken)
+            monkeypatch.setattr(NatsConnection, "_write", broken)
             bus.publish("a")
             with trio.fail_after(PATIENCE):
                 assert [message async for message in subscription] == []
@@ -281,3 +281,16 @@ def test_nats_is_loaded_only_when_it_is_chosen() -> None:
     """Importing the module costs nothing of it."""
     program = "import sys, appliance.kernel.bus.nats; sys.exit('nats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+async def test_what_other_clients_send_ends_nothing(nats_server: Any) -> None:
+    """Subjects and headers that are no text, from a client that sends what it likes."""
+    async with open_nats_bus([nats_server.url]) as bus, bus.subscribe("odd.>") as odd:
+        with trio.fail_after(PATIENCE):
+            async with await trio.open_tcp_stream("127.0.0.1", nats_server.port) as stream:
+                await stream.receive_some()
+                block = b"NATS/1.0 \xff\xfe\r\n\xff: \xff\r\n: x\r\nok: y\r\n\r\n"
+                frames = b"HPUB odd.1 %d %d\r\n%bhi\r\n" % (len(block), len(block) + 2, block)
+                frames += b"PUB odd.\xff\xfe 2\r\nho\r\nPUB odd.3 3\r\nend\r\nPING\r\n"
+                await stream.send_all(b'CONNECT {"verbose":false,"headers":true}\r\n' + frames)
+                assert await receive(odd, 3) == [b"hi", b"ho", b"end"]

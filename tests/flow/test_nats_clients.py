@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import trio
 
 from appliance.boot import anywhere, running
 from appliance.config import Config, NatsConfig
+from tests.certificates import make_certificates
 from tests.contract.wire_clients import PATIENCE, Raw, connect
+
+from .conftest import Desk
 
 
 async def test_a_client_watches_and_asks_the_rooms() -> None:
@@ -42,6 +46,28 @@ async def test_who_knows_no_login_stays_outside() -> None:
             client = Raw(stream)
             await client.say(b"SUB > 1\r\n")
             assert b"Authorization Violation" in await client.rest()
+
+
+async def test_commands_come_by_tls(tmp_path: Path) -> None:
+    """With the authority's certificate in their settings, and not without."""
+    certificates = make_certificates(tmp_path)
+    nats = NatsConfig(tls_cert=certificates.server, tls_key=certificates.server_key, token="t")
+    async with running(anywhere(Config(nats=nats))) as appliance:
+        desk = Desk(appliance, str(tmp_path))
+        assert appliance.endpoints.nats.startswith("tls://t@127.0.0.1:")
+        words = ("bus", "request", "vcap.component.discover", "{}", "--output", "json")
+        target = {"APPLIANCE_API": appliance.endpoints.api, "XDG_RUNTIME_DIR": str(tmp_path)}
+        appliance.endpoints.write(tmp_path / "appliance" / "endpoints.json")
+
+        trusting = await desk.cli(
+            *words, env=target | {"APPLIANCE_NATS_CLIENT_CA": str(certificates.ca)}
+        )
+        careful = await desk.cli(*words, env=target)
+
+        assert trusting.status == 0, trusting.err
+        assert trusting.json["data"]["uuid"]
+        assert careful.status != 0
+        assert "certificate verify failed" in careful.out + careful.err
 
 
 async def test_the_listener_can_be_left_out() -> None:

@@ -6,12 +6,14 @@ nats-py is imported when it is chosen, in that thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from appliance.kernel.bus import MAX_PAYLOAD, BusClosed
+from appliance.kernel.bus import MAX_PAYLOAD, BusClosed, Message
+from appliance.kernel.bus.login import NatsLogin
 from appliance.kernel.bus.remote import RemoteBus
 from appliance.kernel.bus.thread_link import (
     INBOXES,
@@ -19,23 +21,25 @@ from appliance.kernel.bus.thread_link import (
     Close,
     Job,
     Probe,
-    Publish,
     Report,
     Subscribe,
     ThreadLink,
     Unsubscribe,
 )
+from appliance.kernel.bus.wire_headers import NO_RESPONDERS, WireHeaders
 
 if TYPE_CHECKING:
-    from nats.aio.client import Client
-    from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
+
+    from appliance.kernel.bus.nats_client import BatchClient
 
 CONNECT_TIMEOUT = 5.0  # seconds until the first connection is given up
 RECONNECT_WAIT = 0.2  # seconds between attempts to come back; there is no last attempt
 PING_INTERVAL = 5  # seconds; a server that hangs is noticed when three are unanswered
 PENDING_SIZE = 16 * 1024 * 1024  # bytes that nats-py keeps for the server during an outage
 CLOSE_TIMEOUT = 2.0  # seconds to send the rest when closing, to receive the rest, and to hang up
+_NOBODY = NO_RESPONDERS.rstrip()
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 FLUSH_TIMEOUT = 600  # seconds; see `NatsConnection._round_trip`
 
 
@@ -47,6 +51,7 @@ def _silent(_what: str, _why: str) -> None:
 async def open_nats_bus(
     urls: Sequence[str],
     *,
+    login: NatsLogin | None = None,
     name: str = "appliance",
     timeout: float = CONNECT_TIMEOUT,
     report: Report = _silent,
@@ -54,16 +59,19 @@ async def open_nats_bus(
     """A `Bus` on the NATS servers at *urls*, drained and closed when the context is left.
 
     Args:
-      urls: ``nats://[user:password@]host:port``, of one cluster.
+      urls: ``nats://[user:password@]host:port`` or ``tls://…``, of one cluster.
+      login: How to log in, when the addresses do not say it; and TLS.
       name: How the server shows this connection.
       timeout: Seconds until the first connection is given up. Later ones never are.
       report: Called on trio's thread with ``bus.disconnected`` or ``bus.reconnected``,
         and a sentence.
 
     Raises:
+      ConfigError: a file of *login* cannot be used.
       BusClosed: none of the servers answers, or they refuse us.
     """
-    link = ThreadLink(NatsConnection(list(urls), name, timeout), report)
+    login = (login or NatsLogin()).with_urls(urls)
+    link = ThreadLink(NatsConnection(list(urls), login, name, timeout), report)
     bus = RemoteBus(link)
     try:
         await link.start(bus.deliver, bus.finish)
@@ -81,14 +89,18 @@ class NatsConnection:
     subscribes again.
     """
 
-    def __init__(self, urls: list[str], name: str, timeout: float) -> None:
+    def __init__(self, urls: list[str], login: NatsLogin, name: str, timeout: float) -> None:
         self.inbox = ""
         self.lost = 0  # messages dropped since there was no server to send them to
         self._urls = urls
+        self._login = login
+        # It costs a moment; when a server asks for TLS unexpectedly, nats-py makes its own.
+        secure = login.ca or login.cert or any(url.startswith("tls://") for url in urls)
+        self._tls = login.ssl_context() if secure else None
         self._name = name
         self._timeout = timeout
         self._loop = asyncio.new_event_loop()
-        self._client: Client | None = None
+        self._client: BatchClient | None = None
         self._wanted: dict[int, Subscribe] = {}
         self._live: dict[int, Subscription] = {}
         self._why = ""  # the latest error's words
@@ -188,12 +200,20 @@ class NatsConnection:
 
     async def _connect(self) -> None:
         """Connect a new client, however long it takes."""
-        from nats.aio.client import Client
+        from appliance.kernel.bus.nats_client import BatchClient
 
-        client = Client()
+        client = BatchClient()
+        login = self._login
         try:
             await client.connect(
                 servers=self._urls,
+                user=login.user or None,
+                password=login.password if login.user else None,
+                token=login.token or None,
+                nkeys_seed=str(login.nkey) if login.nkey else None,
+                user_credentials=str(login.creds) if login.creds else None,
+                tls=self._tls,
+                tls_hostname=login.tls_name or None,
                 name=self._name,
                 error_cb=self._on_error,
                 disconnected_cb=self._on_disconnected,
@@ -227,7 +247,9 @@ class NatsConnection:
             await self._on_reconnected()
 
     async def _on_error(self, error: Exception) -> None:
-        self._why = str(error)
+        # A server that refuses somebody also hangs up, which says less.
+        if not (self._why and isinstance(error, ConnectionError)):
+            self._why = str(error)
 
     async def _on_disconnected(self) -> None:
         self._disconnected.set()
@@ -236,6 +258,7 @@ class NatsConnection:
             self._link.tell("bus.disconnected", self._why or "The NATS server is out of reach.")
 
     async def _on_reconnected(self) -> None:
+        self._why = ""
         self._link.tell("bus.reconnected", f"{self._link.lost} messages were lost so far.")
 
     async def _on_closed(self) -> None:
@@ -253,22 +276,33 @@ class NatsConnection:
             if not jobs:
                 await self._woken.wait()
                 self._woken.clear()
+            frames: list[bytes] = []
             for job in jobs:
+                if type(job) is bytes:
+                    frames.append(job)
+                    continue
+                await self._write(frames)
+                frames = []
                 if isinstance(job, Close):
                     return
-                try:
+                with suppress(Error):  # an outage; what is wanted is noted
                     await self._do(job)
-                except Error:  # an outage: too much waits already, or the client is closed
-                    self.lost += isinstance(job, Publish)
+            await self._write(frames)
             # nats-py sends from a task of its own, which has to get its turn.
             await asyncio.sleep(0)
 
+    async def _write(self, frames: list[bytes]) -> None:
+        from nats.errors import Error
+
+        assert self._client is not None
+        if frames:
+            try:
+                self.lost += await self._client.write(frames)
+            except Error:  # the client is closed
+                self.lost += len(frames)
+
     async def _do(self, job: Job) -> None:
-        client = self._client
-        assert client is not None
-        if isinstance(job, Publish):
-            await client.publish(job.subject, job.data, job.reply, job.headers)
-        elif isinstance(job, Subscribe):
+        if isinstance(job, Subscribe):
             await self._subscribe(job)
         elif isinstance(job, Unsubscribe):
             self._wanted.pop(job.number, None)
@@ -284,14 +318,13 @@ class NatsConnection:
         assert self._client is not None
         arrived, number = self._link.arrived, job.number
 
-        async def receive(message: Msg) -> None:
-            headers, data = message.headers, message.data
-            nobody = bool(
-                headers and not data and number == INBOXES and headers.get("Status") == "503"
-            )
-            arrived(Arrival(number, message.subject, message.reply, data, headers, nobody))
+        def taker(subject: str, reply: str, data: bytes, block: bytes) -> None:
+            headers = WireHeaders(block) if block else _NO_HEADERS
+            nobody = number == INBOXES and not data and block.startswith(_NOBODY)
+            size = len(data) + len(block)
+            arrived(Arrival(number, Message(subject, data, reply, headers), size, nobody))
 
-        subscription = await self._client.subscribe(job.pattern, job.queue, cb=receive)
+        subscription = await self._client.take(job.pattern, job.queue, taker)
         if number in self._wanted:
             self._live[number] = subscription
         else:  # given up meanwhile
@@ -308,7 +341,7 @@ class NatsConnection:
             while not await self._round_trip():  # noqa: ASYNC110 (it fails in more ways than one)
                 await asyncio.sleep(RECONNECT_WAIT / 4)
             for probe in probes:
-                self._link.arrived(Arrival(INBOXES, probe.inbox, "", b"", None, False))
+                self._link.arrived(Arrival(INBOXES, Message(probe.inbox, b""), 0))
 
     async def _round_trip(self) -> bool:
         """Whether the server has answered a ping that was sent after all that came before.

@@ -28,11 +28,11 @@ from appliance.kernel.bus.thread_link import (
     Arrival,
     Close,
     Probe,
-    Publish,
     Subscribe,
     ThreadLink,
     Unsubscribe,
 )
+from appliance.kernel.bus.wire_headers import encode
 
 
 class RemoteBus:
@@ -176,20 +176,15 @@ class RemoteBus:
 
     def deliver(self, arrivals: Iterable[Arrival]) -> None:
         """Hand what has arrived to those who wait for it."""
-        for number, subject, reply, data, headers, nobody in arrivals:
-            target = (
-                self._inboxes.get(subject) if number == INBOXES else self._mailboxes.get(number)
-            )
+        inboxes, mailboxes = self._inboxes, self._mailboxes
+        for number, message, size, nobody in arrivals:
+            target = inboxes.get(message.subject) if number == INBOXES else mailboxes.get(number)
             if target is None:
                 continue  # its context was left meanwhile
-            if nobody:
-                if isinstance(target, Answer):
-                    target.put(_NOBODY, 0)
-                continue
-            size = len(data)
-            if headers:
-                size += sum(map(len, headers)) + sum(map(len, headers.values()))
-            target.put(Message(subject, data, reply, headers or {}), size)
+            if not nobody:
+                target.put(message, size)
+            elif isinstance(target, Answer):
+                target.put(_NOBODY, 0)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -207,16 +202,19 @@ class RemoteBus:
             check_subject(reply)
         size = len(data)
         if headers:
-            headers = dict(headers)
-            size += size_of_headers(headers)
-        else:
-            headers = None
+            size_of_headers(headers)  # for its checks: what breaks lines must not travel
+            block = encode(headers)
+            size += len(block)
         if size > self._link.max_payload:
             raise PayloadTooLarge(
                 f"A message of {size} bytes for {subject} is above the limit"
                 f" of {self._link.max_payload} bytes."
             )
-        return self._link.hand(Publish(subject, data, reply, headers, size))
+        where = f"{subject} {reply}" if reply else subject
+        if headers:
+            head = f"HPUB {where} {len(block)} {size}\r\n".encode()
+            return self._link.hand(b"%b%b%b\r\n" % (head, block, data))
+        return self._link.hand(b"%b%b\r\n" % (f"PUB {where} {size}\r\n".encode(), data))
 
 
 _NOBODY = Message("", b"")  # stands for the server's word that nobody listens

@@ -14,6 +14,8 @@ from typing import NamedTuple, Protocol
 
 import trio
 
+from appliance.kernel.bus import Message
+
 MAX_WAITING = 64 * 1024 * 1024  # bytes that wait for the other thread, each way
 BATCH = 500  # messages taken in one go, before the other tasks of that thread run
 
@@ -21,16 +23,6 @@ Report = Callable[[str, str], None]  # what happened ("bus.disconnected"), and w
 
 
 INBOXES = 0  # number of the subscription that hears all answers
-
-
-class Publish(NamedTuple):
-    """Send one message."""
-
-    subject: str
-    data: bytes
-    reply: str
-    headers: dict[str, str] | None
-    size: int  # bytes of headers and data
 
 
 class Subscribe(NamedTuple):
@@ -57,18 +49,17 @@ class Close(NamedTuple):
     """Send what was published before, hand over what has arrived, and end."""
 
 
-Job = Publish | Subscribe | Unsubscribe | Probe | Close
+#: Bytes are a complete PUB or HPUB, ready to be sent: most jobs are, and the cheapest way counts.
+Job = bytes | Subscribe | Unsubscribe | Probe | Close
 
 
 class Arrival(NamedTuple):
     """One message as the link got it."""
 
     number: int  # of the subscription
-    subject: str
-    reply: str
-    data: bytes
-    headers: dict[str, str] | None
-    nobody: bool  # not a message: the server says that nobody listens
+    message: Message
+    size: int  # bytes of headers and data
+    nobody: bool = False  # not a message: the server says that nobody listens
 
 
 class Connection(Protocol):
@@ -167,11 +158,11 @@ class ThreadLink:
 
     def hand(self, job: Job) -> bool:
         """Queue *job*; False when so much waits already that it was dropped and counted."""
-        if isinstance(job, Publish):
+        if type(job) is bytes:
             if self._handed - self._carried > MAX_WAITING:
                 self._lost_jobs += 1
                 return False
-            self._handed += job.size
+            self._handed += len(job)
         self._jobs.append(job)
         if not self._jobs_flag:
             self._jobs_flag = True
@@ -194,7 +185,7 @@ class ThreadLink:
         self._arrivals_flag = False
         batch = [self._arrivals.popleft() for _ in range(min(BATCH, len(self._arrivals)))]
         for arrival in batch:
-            self._delivered += len(arrival.data)
+            self._delivered += arrival.size
         self._to_bus(batch)
         if self._arrivals and not self._arrivals_flag:
             self._arrivals_flag = True
@@ -222,9 +213,7 @@ class ThreadLink:
         if not self._jobs:
             self._jobs_flag = False
         batch = [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
-        for job in batch:
-            if isinstance(job, Publish):
-                self._carried += job.size
+        self._carried += sum([len(job) for job in batch if type(job) is bytes])
         return batch
 
     def arrived(self, arrival: Arrival) -> None:
@@ -232,7 +221,7 @@ class ThreadLink:
         if self._arrived - self._delivered > MAX_WAITING:
             self._lost_arrivals += 1
             return
-        self._arrived += len(arrival.data)
+        self._arrived += arrival.size
         self._arrivals.append(arrival)
         if not self._arrivals_flag:
             self._arrivals_flag = True

@@ -15,8 +15,8 @@ from appliance.kernel.bus import Message
 from appliance.kernel.bus.listener.hub import Hub
 from appliance.kernel.bus.listener.options import Options
 from appliance.kernel.bus.listener.session import CHUNK, Session
-from appliance.kernel.bus.listener.wire_headers import WireHeaders
 from appliance.kernel.bus.local import LocalBus
+from appliance.kernel.bus.wire_headers import WireHeaders
 
 QUIET = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}\r\n'
 

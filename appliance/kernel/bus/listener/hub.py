@@ -69,6 +69,8 @@ class Hub:
     port: int
     report: Report
     wake: Callable[[], None]
+    tls_required: bool = False  # by every client
+    tls_verify: bool = False  # clients show certificates
     sessions: dict[int, Session] = field(default_factory=dict)  # open ones, by their cid
     dirty: dict[Session, None] = field(default_factory=dict)  # those with bytes to be sent
     muted: Session | None = None  # publishes at the moment, and does not want to hear itself

@@ -1,4 +1,4 @@
-"""Sockets and tasks of the NATS wire listener.
+"""Sockets and tasks of the NATS wire listener; each connection has a `Carrier`.
 
 One task reads per connection. What a batch of its commands puts into other connections'
 queues is sent at the end of that batch, straight from there; what rooms publish is sent
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import resource
 import socket
-import traceback
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 
 import trio
 
+from appliance.kernel.bus.listener.carrier import Carrier
 from appliance.kernel.bus.listener.hub import Hub, Report
 from appliance.kernel.bus.listener.options import Options
 from appliance.kernel.bus.listener.session import Session
@@ -23,9 +24,6 @@ from appliance.kernel.bus.local import LocalBus
 from appliance.kernel.clock import Ids
 from appliance.kernel.http.sockets import listen
 
-RECEIVE = 64 * 1024  # bytes taken from a socket at once
-GRACE = 1.0  # seconds to send a client the last bytes
-LINGER = 0.25  # seconds for it to hang up, too
 TICKS = 4  # how often the shortest deadline is looked at
 SPARE_FILES = 256  # descriptors that connections leave to everything else
 ACCEPT_AGAIN = 0.1  # seconds after accept() has failed, which happens without free descriptors
@@ -44,6 +42,7 @@ async def open_listener(
     *,
     ids: Ids | None = None,
     report: Report = _silent,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Listener]:
     """NATS clients at *bind* take part in *bus* while the context is open.
 
@@ -51,12 +50,13 @@ async def open_listener(
       bind: ``host:port`` (port 0 takes a free one) or ``fd://N``; see `sockets.listen`.
       report: Called with ``client.connected``, ``client.disconnected`` or
         ``client.failed``, and what there is to say.
+      tls: With it every client has to use TLS; see `secure.server_context`.
 
     Raises:
       PortTaken: somebody else listens there.
     """
     sockets = listen(bind)
-    listener = Listener(bus, sockets, options or Options(), ids or Ids(), report)
+    listener = Listener(bus, sockets, options or Options(), ids or Ids(), report, tls)
     try:
         async with trio.open_nursery() as listener.connections:
             async with trio.open_nursery() as background:
@@ -89,6 +89,7 @@ class Listener:
         options: Options,
         ids: Ids,
         report: Report,
+        tls: ssl.SSLContext | None,
     ) -> None:
         host, port = sockets[0].getsockname()[:2]
         self.hub = Hub(
@@ -99,8 +100,12 @@ class Listener:
             port=port,
             report=report,
             wake=self._wake,
+            tls_required=tls is not None,
+            tls_verify=tls is not None and tls.verify_mode is ssl.CERT_REQUIRED,
         )
-        self.url = f"nats://[{host}]:{port}" if ":" in host else f"nats://{host}:{port}"
+        scheme = "nats" if tls is None else "tls"
+        self.url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+        self.tls = tls
         self._carriers: dict[Session, Carrier] = {}
         self._numbers = count(1)
         self._most = min(options.max_connections, _descriptors())
@@ -196,118 +201,6 @@ class Listener:
             for session in list(self.hub.sessions.values()):
                 session.tick(now)
             self.flush()
-
-
-class Carrier:
-    """Carries bytes between one socket and its `Session`."""
-
-    def __init__(self, listener: Listener, connected: socket.socket, session: Session) -> None:
-        self._listener = listener
-        self._socket = connected
-        self._session = session
-        self._reading = trio.CancelScope()
-        self._sending = memoryview(b"")  # taken from the session, and not sent yet
-        self._blocked = False  # a task waits for the socket
-        self._emptied = trio.Event()  # the session is closed, and nothing is left to be sent
-        self._gone = False  # the other side is
-
-    async def run(self) -> None:
-        """Serve the client until either side ends it. Whatever goes wrong, only this ends."""
-        session = self._session
-        try:
-            with self._reading:
-                await self._read()
-            session.end("The client has hung up.")
-            await self._hang_up()
-        except OSError as error:
-            session.end(f"The connection broke: {error.strerror}.")
-        except Exception:
-            # A mistake of ours: it must not cost the other clients and the rooms their bus.
-            session.hub.report(
-                "client.failed", cid=session.cid, error=traceback.format_exc(limit=-8)
-            )
-            session.end("A bug of the listener.")
-        finally:
-            self._gone = True
-            session.end("The server stops.")
-            session.lost()
-            self._listener.forget(session)
-            trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
-
-    async def _read(self) -> None:
-        receive, session, listener = self._socket.recv, self._session, self._listener
-        listener.flush()
-        while not session.closed:
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                data = receive(RECEIVE)
-            except BlockingIOError:
-                continue
-            if not data:
-                return
-            with listener.batch():
-                session.receive(data, trio.current_time())
-
-    def push(self, now: float) -> None:
-        """Send what waits, as far as the socket takes it; a task sends the rest."""
-        if self._session.closed:
-            self._reading.cancel()
-        if not self._blocked and not self._gone and not self._send(now):
-            self._blocked = True
-            self._listener.connections.start_soon(self._send_the_rest)
-
-    def _send(self, now: float) -> bool:
-        """Whether the socket took everything."""
-        session = self._session
-        while True:
-            if not self._sending:
-                if not session.pending:
-                    if session.closed:
-                        self._emptied.set()
-                    return True
-                self._sending = memoryview(session.take(now))
-            try:
-                taken = self._socket.send(self._sending)
-            except BlockingIOError:
-                return False
-            except OSError:
-                self._gone = True
-                session.lost()
-                session.end("The client has hung up.")
-                self._emptied.set()
-                return True
-            session.sent(taken, now)
-            self._sending = self._sending[taken:]
-
-    async def _send_the_rest(self) -> None:
-        with suppress(trio.ClosedResourceError):
-            while True:
-                await trio.lowlevel.wait_writable(self._socket)
-                if self._gone or self._send(trio.current_time()):
-                    break
-        self._blocked = False
-
-    async def _hang_up(self) -> None:
-        """Send the last words, and let the client read them.
-
-        A socket that is closed with unread input is reset, and the client may never see
-        what it was told: so what it still sends is read and forgotten.
-        """
-        self._listener.flush()
-        with trio.move_on_after(GRACE):
-            await self._emptied.wait()
-        if self._gone or not self._emptied.is_set():
-            return
-        self._socket.shutdown(socket.SHUT_WR)
-        with trio.move_on_after(LINGER):
-            while True:
-                await trio.lowlevel.wait_readable(self._socket)
-                try:
-                    if not self._socket.recv(RECEIVE):
-                        return
-                except BlockingIOError:
-                    continue
 
 
 def _descriptors() -> int:

@@ -25,8 +25,8 @@ from appliance.kernel.bus.listener.parser import (
     Sub,
     Unsub,
 )
-from appliance.kernel.bus.listener.wire_headers import NO_RESPONDERS, WireHeaders, encode
 from appliance.kernel.bus.subjects import check_subject
+from appliance.kernel.bus.wire_headers import NO_RESPONDERS, WireHeaders, encode
 
 CHUNK = 256 * 1024  # bytes that are handed to the socket at once
 SHARED = 8 * 1024  # bytes; larger payloads are not copied for each client
@@ -130,7 +130,13 @@ class Session:
             "client_id": self.cid,
             "client_ip": self.address[0],
         }
-        return info | ({"auth_required": True} if hub.options.auth_required else {})
+        told = {
+            "auth_required": hub.options.auth_required,
+            "tls_required": hub.tls_required,
+            "tls_verify": hub.tls_verify,
+        }
+        # As nats-server: what is not so is left out.
+        return info | {name: True for name, so in told.items() if so}
 
     # What comes in.
 
