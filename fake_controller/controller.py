@@ -19,6 +19,8 @@ from fake_controller.actual import Actual
 from fake_controller.bits import Bits
 from fake_controller.errors import CloudError
 from fake_controller.model import Buildpack, Job
+from fake_controller.ssh_codes import Codes
+from fake_controller.ssh_room import SshRoom
 from fake_controller.store import Store, Tx
 from fake_controller.tokens import Identity, Tokens
 from fake_controller.unknown import Unknown
@@ -48,6 +50,7 @@ class Controller:
     store: Store
     bits: Bits
     tokens: Tokens
+    codes: Codes  # for ssh
     secrets: dict[str, str]  # user or client: password, for staging, bulk and registry
     background: trio.Nursery  # what goes on for as long as there is a controller
     work: trio.Nursery  # what has an end, and is given the time to come to it: builds, jobs
@@ -55,6 +58,7 @@ class Controller:
     about: Callable[[], dict[str, Any]]  # the process around it, for /_appliance/info
     unknown: Unknown = field(default_factory=Unknown)
     actual: Actual = field(default_factory=Actual)
+    ssh_room: SshRoom = field(default_factory=SshRoom)
     uploads: dict[str, Upload] = field(default_factory=dict)
     url: str = ""  # where it listens; known once the listener is open
     _builds: trio.Event = field(default_factory=trio.Event)

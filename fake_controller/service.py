@@ -19,6 +19,7 @@ from appliance.kernel.kit import Kit
 from appliance.kernel.process.folders import room_folder
 from appliance.kernel.store.blobs import BlobStore
 from appliance.kernel.trace import TraceLog
+from fake_controller import ssh
 from fake_controller.actual import Actual
 from fake_controller.bits import Bits
 from fake_controller.controller import Controller
@@ -36,6 +37,7 @@ from fake_controller.model import (
 from fake_controller.running import Runner
 from fake_controller.seeding import seed
 from fake_controller.services.brokers import settle_brokers
+from fake_controller.ssh_codes import Codes
 from fake_controller.store import Store, Tx, open_store
 from fake_controller.tasks import Tasks
 from fake_controller.tokens import Tokens, digest_password
@@ -90,6 +92,7 @@ async def _run(
                     lifetime=config.token_lifetime,
                     issuer="appliance",
                 ),
+                codes=Codes(kit.ids.hex),
                 secrets=secrets,
                 background=background,
                 work=work,
@@ -103,7 +106,7 @@ async def _run(
             deployer = Deployer(cc, runner)
             tasks = Tasks(cc)
             workers = Workers(runner=runner, deployer=deployer, tasks=tasks)
-            for listener in (_heartbeats, _exits, _bulk_credentials):
+            for listener in (_heartbeats, _exits, _bulk_credentials, ssh.answer, ssh.follow):
                 await background.start(listener, cc)
             await background.start(_orders, cc, runner)
             await background.start(tasks.listen)

@@ -17,7 +17,10 @@ def blobs(cc: Controller) -> list[Blob]:
     """``/``, ``/healthz`` and ``/readyz``."""
 
     async def root(exchange: Exchange) -> None:
-        await exchange.reply(200, document(cc.config.external_url or exchange.url))
+        # Clients keep this document: what is not in it yet would be missed for long.
+        await cc.ssh_room.settled.wait()
+        base = cc.config.external_url or exchange.url
+        await exchange.reply(200, document(base, cc.ssh_room.link(base)))
 
     async def healthz(exchange: Exchange) -> None:
         await exchange.reply(200, "ok")
@@ -33,7 +36,7 @@ def blobs(cc: Controller) -> list[Blob]:
     ]
 
 
-def document(base: str) -> dict[str, Any]:
+def document(base: str, app_ssh: dict[str, Any] | None) -> dict[str, Any]:
     """Where everything is; *base* is the URL that links begin with."""
     links: dict[str, Any] = {
         "self": {"href": base},
@@ -48,6 +51,6 @@ def document(base: str) -> dict[str, Any]:
         "network_policy_v1": None,
         "routing": None,
         "credhub": None,
-        "app_ssh": None,
+        "app_ssh": app_ssh,
     }
     return {"links": links}
