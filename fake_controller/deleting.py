@@ -18,6 +18,7 @@ from fake_controller.model import (
     Revision,
     Route,
     ServiceCredentialBinding,
+    ServiceRouteBinding,
     Sidecar,
     Task,
 )
@@ -59,7 +60,7 @@ async def delete_route(cc: Controller, runner: Runner, guid: str) -> None:
 
     def work(tx: Tx) -> set[str]:
         destinations = tx.find(Destination, route_guid=guid)
-        for one in destinations:
+        for one in (*destinations, *tx.find(ServiceRouteBinding, route_guid=guid)):
             tx.delete(one)
         tx.delete(tx.need(Route, guid))
         return {one.app_guid for one in destinations}

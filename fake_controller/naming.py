@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.router.messages import RouteOptions, Routing
-from fake_controller.model import Destination, Domain, Route
+from fake_controller.model import Destination, Domain, Route, ServiceRouteBinding
 from fake_controller.route_options import KNOWN
 from fake_controller.store import Tx
 
@@ -16,7 +16,14 @@ def routes_of(tx: Tx, app_guid: str, process_type: str) -> dict[str, Routing]:
     routes = tx.find(Route, guid=[one.route_guid for one in destinations])
     domains = tx.find(Domain, guid=sorted({route.domain_guid for route in routes}))
     names = {domain.guid: domain.name for domain in domains}
-    return {uri(route, names[route.domain_guid]): _routing(route) for route in routes}
+    through = {
+        one.route_guid: one.route_service_url
+        for one in tx.find(ServiceRouteBinding, route_guid=[route.guid for route in routes])
+    }
+    return {
+        uri(route, names[route.domain_guid]): _routing(route, through.get(route.guid))
+        for route in routes
+    }
 
 
 def uri(route: Route, domain: str) -> str:
@@ -29,6 +36,7 @@ def asking(routes: dict[str, Routing]) -> dict[str, Routing]:
     return {name: routing for name, routing in routes.items() if routing != PLAIN}
 
 
-def _routing(route: Route) -> Routing:
+def _routing(route: Route, service: str | None) -> Routing:
     known = {name: route.options[name] for name in KNOWN if name in route.options}
-    return Routing(options=RouteOptions(**known) if known else None)
+    options = RouteOptions(**known) if known else None
+    return Routing(options=options, route_service_url=service)

@@ -40,6 +40,7 @@ from fake_controller.model import (
     ServiceOffering,
     ServicePlan,
     ServicePlanVisibility,
+    ServiceRouteBinding,
     Sidecar,
     Space,
     Stack,
@@ -136,6 +137,9 @@ POLICIES: dict[type[Record], Policy] = {
             changed_in_space("app.space_guid"),
             of_keys(changed_in_space("service_instance.space_guid")),
         ),
+    ),
+    ServiceRouteBinding: Policy(
+        seen_in_space("route.space_guid"), changed_in_space("route.space_guid", SUPPORTERS)
     ),
     Task: OF_APP,
     AuditEvent: Policy(

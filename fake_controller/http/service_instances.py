@@ -17,8 +17,9 @@ from fake_controller.http.listing import Listing
 from fake_controller.http.organizations import ORGANIZATIONS
 from fake_controller.http.relations import Metadata, ToOne, new_labels, plain, relabelled
 from fake_controller.http.spaces import SPACES
-from fake_controller.model import ServiceInstance, Space
+from fake_controller.model import ServiceInstance, ServiceRouteBinding, Space
 from fake_controller.services import instances
+from fake_controller.services.route_binding import apps_behind, follow_url
 
 SERVICE_INSTANCES = Listing(
     kind=ServiceInstance,
@@ -99,17 +100,22 @@ def routes(api: Api) -> None:
 
     @api.patch("/v3/service_instances/<guid>", body=ChangedServiceInstance)
     async def change(guid: str, wanted: ChangedServiceInstance) -> Response:
-        await api.write(lambda acting: _change_user_provided(acting, guid, wanted))
+        for app in await api.write(lambda acting: _change_user_provided(acting, guid, wanted)):
+            await api.workers.runner.update_routes(app)
         return await api.show(SERVICE_INSTANCES, guid)
 
     @api.delete("/v3/service_instances/<guid>")
     async def delete(guid: str) -> Response:
-        def work(acting: Acting) -> None:
+        def work(acting: Acting) -> set[str]:
             instance = acting.change(ServiceInstance, guid)
             acting.audit("audit.user_provided_service_instance.delete", instance)
+            routes = acting.tx.find(ServiceRouteBinding, service_instance_guid=guid)
+            apps = apps_behind(acting.tx, routes)
             instances.delete_instance(acting.tx, instance)
+            return apps
 
-        await api.write(work)
+        for app in await api.write(work):
+            await api.workers.runner.update_routes(app)
         return Response("", status=204)
 
     @api.get("/v3/service_instances/<guid>/credentials")
@@ -166,7 +172,8 @@ def _create_user_provided(acting: Acting, wanted: NewServiceInstance) -> Service
     return made
 
 
-def _change_user_provided(acting: Acting, guid: str, wanted: ChangedServiceInstance) -> None:
+def _change_user_provided(acting: Acting, guid: str, wanted: ChangedServiceInstance) -> set[str]:
+    """Make the changes; the guids of apps whose routes go another way now."""
     instance = acting.change(ServiceInstance, guid)
     changes: dict[str, Any] = relabelled(instance, wanted)
     if wanted.name:
@@ -182,6 +189,7 @@ def _change_user_provided(acting: Acting, guid: str, wanted: ChangedServiceInsta
     changed = instances.change_user_provided(acting.tx, instance, changes)
     data = {"request": asked(wanted)}
     acting.audit("audit.user_provided_service_instance.update", changed, data)
+    return follow_url(acting.tx, changed)
 
 
 def asked(wanted: msgspec.Struct) -> dict[str, Any]:

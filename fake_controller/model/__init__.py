@@ -18,6 +18,7 @@ from fake_controller.model.marketplace import (
     ServicePlanVisibility,
 )
 from fake_controller.model.record import Record
+from fake_controller.model.route_bindings import ServiceRouteBinding
 from fake_controller.model.routes import Destination, Domain, Route
 from fake_controller.model.services import (
     UNFINISHED,
@@ -61,6 +62,7 @@ __all__ = [
     "ServiceOffering",
     "ServicePlan",
     "ServicePlanVisibility",
+    "ServiceRouteBinding",
     "Setting",
     "Sidecar",
     "Space",
@@ -95,6 +97,7 @@ RECORDS: tuple[type[Record], ...] = (
     ServiceInstance,
     ServiceInstanceShare,
     ServiceCredentialBinding,
+    ServiceRouteBinding,
     Task,
     AuditEvent,
     Job,

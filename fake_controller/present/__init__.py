@@ -14,6 +14,7 @@ from fake_controller.present.marketplace import (
     service_plan_visibility,
 )
 from fake_controller.present.processes import instance_stats, process
+from fake_controller.present.route_bindings import service_route_binding
 from fake_controller.present.routes import destination, domain, route, shared_spaces
 from fake_controller.present.scim import scim_page, scim_user
 from fake_controller.present.services import (
@@ -55,6 +56,7 @@ __all__ = [
     "service_offering",
     "service_plan",
     "service_plan_visibility",
+    "service_route_binding",
     "shared_spaces",
     "sidecar",
     "space",

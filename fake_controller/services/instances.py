@@ -12,6 +12,7 @@ from fake_controller.model import (
     ServiceCredentialBinding,
     ServiceInstance,
     ServiceInstanceShare,
+    ServiceRouteBinding,
 )
 from fake_controller.store import Tx
 
@@ -127,7 +128,7 @@ def change_user_provided(
 
 def delete_instance(tx: Tx, instance: ServiceInstance) -> None:
     """Forget *instance*, its bindings, its keys and whom it is shared with."""
-    for kind in (ServiceCredentialBinding, ServiceInstanceShare):
+    for kind in (ServiceCredentialBinding, ServiceInstanceShare, ServiceRouteBinding):
         for record in tx.find(kind, service_instance_guid=instance.guid):
             tx.delete(record)
     tx.delete(instance)

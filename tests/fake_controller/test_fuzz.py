@@ -66,7 +66,9 @@ async def known_guids(cloud: Cloud) -> dict[str, list[str]]:
     for name in {match[1] for path in document["paths"] if (match := RESOURCE.match(path))}:
         answer = await cloud.raw("GET", f"/v3/{name}")
         if answer.status == 200:
-            found[name] = [one["guid"] for one in answer.json().get("resources", [])]
+            found[name] = [
+                one["guid"] for one in answer.json().get("resources", []) if "guid" in one
+            ]
     return found
 
 

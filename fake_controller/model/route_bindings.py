@@ -1,0 +1,22 @@
+"""Services that requests of a route go through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fake_controller.model.record import Record
+from fake_controller.model.services import Operation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceRouteBinding(Record):
+    """Requests of a route go to a service instance first, which sends them on."""
+
+    table: ClassVar[str] = "service_route_bindings"
+    indexed: ClassVar[tuple[str, ...]] = ("route_guid", "service_instance_guid")
+
+    route_guid: str
+    service_instance_guid: str
+    route_service_url: str
+    last_operation: Operation
