@@ -113,7 +113,6 @@ class Controller:
         after three seconds.
         """
         job = await self.store.write(lambda tx: tx.new(Job, operation=operation))
-        done = trio.Event()
 
         async def run() -> None:
             warnings: Sequence[str] | None = None
@@ -124,12 +123,21 @@ class Controller:
                 problem = error
             await self.store.write(lambda tx: end_job(tx, job.guid, problem, warnings or ()))
             self.build_changed()
+
+        await self.begin(run)
+        return job
+
+    async def begin(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do *work*, which raises nothing, in the background; give it a moment to end."""
+        done = trio.Event()
+
+        async def run() -> None:
+            await work()
             done.set()
 
         self.work.start_soon(run)
         with trio.move_on_after(self.config.hold):
             await done.wait()
-        return job
 
 
 def end_job(

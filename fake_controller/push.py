@@ -119,25 +119,32 @@ def _to_try(cc: Controller, one: Buildpack | str, *, asked_for: bool) -> Buildpa
 async def store(cc: Controller, upload: Upload, droplet: Spooled) -> None:
     """Hand a stager's droplet to an archiver; returns when that has it on disk.
 
+    Raises as `archive`.
+    """
+    await archive(cc, upload.app_guid, droplet)
+    upload.sha1, upload.sha256, upload.size = droplet.sha1, droplet.sha256, droplet.size
+    upload.stored.set()
+
+
+async def archive(cc: Controller, app_guid: str, droplet: Spooled) -> None:
+    """Hand a droplet to an archiver; returns when that has it on disk.
+
     Raises:
       ApplianceError: no archiver took it; the first one's own reason.
     """
     problem: ApplianceError | None = None
     for base in cc.config.archivers:
-        url = f"{base}/droplets/{upload.app_guid}/{droplet.sha1}"
+        url = f"{base}/droplets/{app_guid}/{droplet.sha1}"
         try:
             answer = await cc.kit.http.upload("POST", url, droplet.path)
             if answer.status == 200:
-                break
+                return
             problem = problem or ApplianceError(
                 f"The archiver refused the droplet ({answer.status}): {answer.body.decode()[:300]}"
             )
         except ApplianceError as error:
             problem = problem or error
-    else:
-        raise problem or ApplianceError("No archiver is configured.")
-    upload.sha1, upload.sha256, upload.size = droplet.sha1, droplet.sha256, droplet.size
-    upload.stored.set()
+    raise problem or ApplianceError("No archiver is configured.")
 
 
 async def _staged(cc: Controller, build: Build, upload: Upload, reply: StagingReply) -> None:

@@ -26,7 +26,7 @@ from fake_controller.controller import Controller
 from fake_controller.crashes import note_crash
 from fake_controller.deploying import Deployer
 from fake_controller.errors import present_error
-from fake_controller.http import buildpack_bytes, package_bytes, root, staging
+from fake_controller.http import buildpack_bytes, droplet_bytes, package_bytes, root, staging
 from fake_controller.http.late import LateApp
 from fake_controller.messages import BulkCredentials, BulkCredentialsRequest
 from fake_controller.model import (
@@ -143,6 +143,7 @@ async def _serve_http(
     blobs = [
         *root.blobs(cc),
         *package_bytes.blobs(cc),
+        *droplet_bytes.blobs(cc),
         *buildpack_bytes.blobs(cc),
         *staging.blobs(cc),
         *component.routes(healthz=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import click
 import trio
@@ -90,20 +90,14 @@ async def _show(api: Api, endpoints: Endpoints, path: Path, screen: Screen) -> N
 
 async def _copies(api: Api, endpoints: Endpoints, pushed: Pushed) -> Sequence[tuple[str, int]]:
     """Each archiver's URL and the droplet's size there, once all have it."""
-    answer = await api.send("GET", f"/v3/droplets/{pushed.droplet}/download", silent=True)
-    at = urlsplit(answer.headers["location"])
-    login = at.netloc.rpartition("@")[0]
-    found: dict[str, int] = {}
+    found: list[tuple[str, int]] = []
     with trio.move_on_after(REPLICATED_WITHIN):
         while len(found) < len(endpoints.archivers):
-            for base in endpoints.archivers:
-                host = urlsplit(base).netloc
-                url = urlunsplit((at.scheme, f"{login}@{host}", at.path, "", ""))
-                held = await api.client.request("HEAD", url)
-                if held.status == 200:
-                    found[base] = int(held.headers["content-length"])
+            path = f"/_appliance/droplets/{pushed.droplet}/copies"
+            answer = (await api.send("GET", path, silent=True)).json()
+            found = [(copy["archiver"], copy["size"]) for copy in answer["copies"]]
             await trio.sleep(POLL)
-    return sorted(found.items())
+    return sorted(found)
 
 
 async def _ask(api: Api, endpoints: Endpoints, pushed: Pushed) -> str:

@@ -1,11 +1,13 @@
-"""What V3 has no words for: the process around the controller, and the trace of a push."""
+"""What V3 has no words for: the process, where droplets are, and the trace of a push."""
 
 from __future__ import annotations
 
 from quart import Response, request
 
+from fake_controller.droplets import copies_of
 from fake_controller.errors import bad_query, missing
 from fake_controller.http.api import Api
+from fake_controller.model import Droplet
 
 
 def routes(api: Api) -> None:
@@ -14,6 +16,14 @@ def routes(api: Api) -> None:
     @api.get("/_appliance/info")
     async def info() -> Response:
         return api.json(api.cc.about() | {"unknown_requests": api.cc.unknown.listed()})
+
+    @api.get("/_appliance/droplets/<guid>/copies")
+    async def copies(guid: str) -> Response:
+        record = await api.read(lambda acting: acting.see(Droplet, guid))
+        found = await copies_of(api.cc, record)
+        return api.json(
+            {"copies": [{"archiver": url, "size": size} for url, size in found.items()]}
+        )
 
     @api.get("/_appliance/trace")
     async def trace() -> Response:

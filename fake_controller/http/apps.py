@@ -9,7 +9,7 @@ from quart import Response
 
 from appliance.config import ControllerConfig
 from fake_controller import deleting, present
-from fake_controller.access import SUPPORTERS, changed_in_space
+from fake_controller.access import SUPPORTERS, changed_in_space, secrets_in_space
 from fake_controller.acting import Acting
 from fake_controller.apps import check_name, create_app
 from fake_controller.buildpacks import check_lifecycle
@@ -112,6 +112,16 @@ def routes(api: Api) -> None:
     @api.post("/v3/apps/<guid>/actions/stop")
     async def stop(guid: str) -> Response:
         return await _set_state(api, guid, "stop")
+
+    @api.get("/v3/apps/<guid>/permissions")
+    async def permissions(guid: str) -> Response:
+        def look(acting: Acting) -> bool:
+            acting.see(App, guid)
+            readable = secrets_in_space("space_guid")(acting.access)
+            return acting.tx.first(App, readable, guid=guid) is not None
+
+        sensitive = await api.read(look)
+        return api.json({"read_basic_data": True, "read_sensitive_data": sensitive})
 
     @api.get("/v3/apps/<guid>/droplets/current")
     async def current(guid: str) -> Response:

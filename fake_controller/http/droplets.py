@@ -1,14 +1,19 @@
-"""Droplets: lists, and where their bytes are."""
+"""Droplets: lists, new ones without a build, and copies."""
 
 from __future__ import annotations
 
-from quart import Response
+from functools import partial
 
-from fake_controller import deleting, present
+import msgspec
+from quart import Response, request
+
+from fake_controller import deleting, droplets, present
 from fake_controller.acting import Acting
+from fake_controller.droplets import PROCESS_TYPES
 from fake_controller.errors import unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
+from fake_controller.http.relations import OfApp
 from fake_controller.model import App, Droplet
 
 DROPLETS = Listing(
@@ -25,6 +30,11 @@ DROPLETS = Listing(
 )
 
 
+class NewDroplet(msgspec.Struct):
+    relationships: OfApp
+    process_types: dict[str, str] | None = None
+
+
 def routes(api: Api) -> None:
     """``/v3/droplets``."""
     cc = api.cc
@@ -33,15 +43,12 @@ def routes(api: Api) -> None:
     api.labels("/v3/droplets/<guid>", DROPLETS)
     api.lists("/v3/apps/<guid>/droplets", DROPLETS, below=App, by="app_guid")
 
-    @api.get("/v3/droplets/<guid>/download")
-    async def download(guid: str) -> Response:
-        record = await api.read(lambda acting: acting.change(Droplet, guid))
-        if record.state != "STAGED":
-            raise unprocessable("Only staged droplets can be downloaded.")
-        # The archiver has the bytes; the address carries what it takes to read them.
-        archiver = cc.config.archivers[0]
-        location = f"{archiver}/droplets/{record.app_guid}/{record.sha1}"
-        return Response("", status=302, headers={"Location": location})
+    @api.post("/v3/droplets", body=NewDroplet)
+    async def create(wanted: NewDroplet) -> Response:
+        if source := request.args.get("source_guid"):
+            return await _copy(api, source, wanted)
+        created = await api.write(lambda acting: _create(acting, wanted))
+        return await api.show(DROPLETS, created.guid, 201)
 
     @api.delete("/v3/droplets/<guid>")
     async def delete(guid: str) -> Response:
@@ -60,3 +67,31 @@ def routes(api: Api) -> None:
                 await deleting.forget_droplet(cc, record.app_guid, record.sha1)
 
         return api.accepted(await cc.start_job("droplet.delete", forget))
+
+
+def _create(acting: Acting, wanted: NewDroplet) -> Droplet:
+    given = wanted.process_types
+    if given is not None and not all(given):
+        raise unprocessable("Process types key must not be empty")
+    guid = wanted.relationships.app.guid
+    if acting.sees(App, guid) is None:
+        raise unprocessable(
+            f'App with guid "{guid}" does not exist, or you do not have access to it.'
+        )
+    app = acting.change(App, guid)
+    droplet = acting.tx.new(
+        Droplet, app_guid=app.guid, process_types=PROCESS_TYPES if given is None else given
+    )
+    acting.audit("audit.app.droplet.create", app, {"droplet_guid": droplet.guid})
+    return droplet
+
+
+async def _copy(api: Api, source_guid: str, wanted: NewDroplet) -> Response:
+    def work(acting: Acting) -> tuple[Droplet, Droplet]:
+        source = acting.see(Droplet, source_guid)
+        app = acting.change(App, wanted.relationships.app.guid)
+        return source, droplets.create_copy(acting, source, app)
+
+    source, copy = await api.write(work)
+    await api.cc.begin(partial(droplets.copy_bytes, api.cc, source, copy))
+    return await api.show(DROPLETS, copy.guid, 201)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 import trio
-from quart import Response
+from quart import Response, request
 
 from fake_controller import present
 from fake_controller.acting import Acting
@@ -15,6 +17,7 @@ from fake_controller.http.droplets import DROPLETS
 from fake_controller.http.listing import Listing
 from fake_controller.http.relations import Metadata, OfApp, new_labels
 from fake_controller.model import App, Package
+from fake_controller.store import Tx
 
 PACKAGES = Listing(
     kind=Package,
@@ -51,8 +54,12 @@ def routes(api: Api) -> None:
 
     @api.post("/v3/packages", body=NewPackage)
     async def create(wanted: NewPackage) -> Response:
-        if wanted.type != "bits":
+        if wanted.type == "docker":
             raise unprocessable("Cannot create Docker package for a buildpack app.")
+        if wanted.type != "bits":
+            raise unprocessable("Type must be one of 'bits, docker'")
+        if source := request.args.get("source_guid"):
+            return await _copy(api, source, wanted)
         created = await api.write(lambda acting: _create(acting, wanted))
         return await api.show(PACKAGES, created.guid, 201)
 
@@ -87,3 +94,36 @@ def _create(acting: Acting, wanted: NewPackage) -> Package:
     package = acting.tx.new(Package, app_guid=app.guid, **new_labels(wanted))
     acting.audit("audit.app.package.create", app, {"package_guid": package.guid})
     return package
+
+
+async def _copy(api: Api, source_guid: str, wanted: NewPackage) -> Response:
+    """A package of another app, for this one; it is READY at once, unless its file is large."""
+    cc = api.cc
+
+    def work(acting: Acting) -> Package:
+        source = acting.see(Package, source_guid)
+        if wanted.relationships.app.guid == source.app_guid:
+            raise unprocessable("Source and destination app cannot be the same")
+        if source.state != "READY":
+            raise unprocessable("Source package has no bits to copy.")
+        copy = _create(acting, wanted)
+        return acting.tx.change(copy, state="COPYING", sha256=source.sha256, size=source.size)
+
+    copy = await api.write(work)
+
+    async def copy_bytes() -> None:
+        try:
+            await trio.to_thread.run_sync(cc.bits.copy_package, source_guid, copy.guid)
+        except OSError as error:
+            why = f"The package could not be copied: {error.strerror}."
+            await cc.store.write(partial(_settle, guid=copy.guid, state="FAILED", error=why))
+        else:
+            await cc.store.write(partial(_settle, guid=copy.guid, state="READY", error=None))
+
+    await cc.begin(copy_bytes)
+    return await api.show(PACKAGES, copy.guid, 201)
+
+
+def _settle(tx: Tx, *, guid: str, state: str, error: str | None) -> None:
+    if package := tx.get(Package, guid):
+        tx.change(package, state=state, error=error)

@@ -9,6 +9,6 @@ from __future__ import annotations
 #: METHOD PATH as in the published documentation: what is missing.
 PARTIAL: dict[str, str] = {
     "POST /v3/domains": "`router_group` and shared organizations are ignored",
-    "POST /v3/packages": "copies by `source_guid` and Docker packages are not made",
+    "POST /v3/packages": "Docker packages are not made",
     "POST /v3/routes": "TCP routes (`port`) are not made",
 }

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from quart import Response
+from quart import Response, request
 
 from fake_controller import deleting, present
 from fake_controller.access import SUPPORTERS, changed_in_space
 from fake_controller.acting import Acting
+from fake_controller.conditions import is_
+from fake_controller.errors import bad_query
 from fake_controller.http.api import Api
 from fake_controller.http.domains import DOMAINS
 from fake_controller.http.listing import Listing
@@ -22,6 +24,8 @@ from fake_controller.route_options import changed_options
 from fake_controller.routing import sharing
 from fake_controller.routing.creating import create_route
 from fake_controller.store import Tx
+
+RESERVED_BY = ("host", "path", "port")
 
 
 def _gather(tx: Tx, records: Sequence[Route]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -106,6 +110,24 @@ def routes(api: Api) -> None:
         return api.accepted(
             await cc.start_job("route.delete", lambda: deleting.delete_route(cc, runner, guid))
         )
+
+    @api.get("/v3/domains/<guid>/route_reservations")
+    async def reserved(guid: str) -> Response:
+        asked = request.args
+        if unknown := [key for key in asked if key not in RESERVED_BY]:
+            valid = "', '".join(RESERVED_BY)
+            raise bad_query(
+                f"Unknown query parameter(s): '{unknown[0]}'. Valid parameters are: '{valid}'"
+            )
+        condition = is_("host", asked.get("host", "").lower()) & is_("path", asked.get("path", ""))
+
+        def look(acting: Acting) -> bool:
+            acting.see(Domain, guid)
+            # Whoever has it: a name that is taken is taken.
+            found = acting.tx.first(Route, condition, domain_guid=guid)
+            return found is not None and not asked.get("port")
+
+        return api.json({"matching_route": await api.read(look)})
 
     @api.get("/v3/routes/<guid>/relationships/shared_spaces")
     async def shared(guid: str) -> Response:

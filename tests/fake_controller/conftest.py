@@ -57,6 +57,8 @@ class Cloud:
     events: list[Event]
     token: str = ""
     stored: dict[str, int] = field(default_factory=dict)  # archiver path: bytes
+    held: dict[str, bytes] = field(default_factory=dict)  # archiver path: what is there
+    refuses: bool = False  # the archiver is full
     updates: list[Update] = field(default_factory=list)
     folder: Path = Path()  # where stagers put what they deliver
 
@@ -165,15 +167,23 @@ async def running_cloud(root: Path | None = None) -> AsyncIterator[Cloud]:
         cloud = Cloud(url="", kit=kit, nursery=nursery, events=events)
 
         async def keep(exchange: Exchange) -> None:
-            cloud.stored[exchange.path] = len(await exchange.receive_bytes(1 << 24))
+            if cloud.refuses:
+                await exchange.reply(507, "full")
+                return
+            cloud.held[exchange.path] = await exchange.receive_bytes(1 << 24)
+            cloud.stored[exchange.path] = len(cloud.held[exchange.path])
             await exchange.reply(200, "OK")
 
         async def forget(exchange: Exchange) -> None:
             cloud.stored.pop(exchange.path, None)
             await exchange.reply(200, "OK")
 
+        async def give(exchange: Exchange) -> None:
+            there = exchange.path in cloud.stored
+            await exchange.reply(200 if there else 404, cloud.held[exchange.path] if there else b"")
+
         path = "/droplets/:app/:sha1"
-        blobs = [Blob("POST", path, keep), Blob("DELETE", path, forget)]
+        blobs = [Blob("POST", path, keep), Blob("DELETE", path, forget), Blob("GET", path, give)]
 
         async def archiver(*, task_status: trio.TaskStatus[str]) -> None:
             await serve_http(

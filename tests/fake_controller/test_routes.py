@@ -229,3 +229,15 @@ async def test_a_route_that_moves_is_shared_with_where_it_was(cloud: Cloud) -> N
         "Unable to transfer owner of route 'a.apps.localhost' to space 'x'. Ensure the space "
         "exists and that you have access to it."
     )
+
+
+async def test_a_name_that_is_taken_is_told(cloud: Cloud) -> None:
+    """By host and path together, whoever has it."""
+    domain = (await cloud.call("GET", "/v3/domains"))["resources"][0]["guid"]
+    path = f"/v3/domains/{domain}/route_reservations"
+    await route(cloud, host="a", path="/b")
+
+    for query, taken in (("host=a&path=/b", True), ("host=A&path=/b", True), ("host=a", False)):
+        answer = await cloud.call("GET", f"{path}?{query}", expect=200)
+        assert answer == {"matching_route": taken}
+    await cloud.call("GET", f"{path}?name=a", expect=400)
