@@ -74,6 +74,8 @@ class Care:
         if check.looks:
             self._note("Starting health monitoring of container")
         failure = await wait_until_healthy(check, place, http)
+        if self.instance.leaving:
+            return
         if failure is not None:
             late = f"Failed after {check.timeout:g}s: startup health check never passed."
             self._note(late, error=True)
@@ -93,6 +95,8 @@ class Care:
             nursery.cancel_scope.cancel()
         # A program that is just ending is not well either, but then its end is what counts.
         await trio.sleep(ENDING)
+        if self.instance.leaving:
+            return
         self._note(wrong, source_type="HEALTH", error=True)
         self._note("Container became unhealthy", error=True)
         self.fail(f"Instance became unhealthy: {wrong}")
@@ -103,6 +107,8 @@ class Care:
         await follow_readiness(readiness, place, self.shared.kit.http, self._ready)
 
     def _ready(self, ready: bool) -> None:
+        if self.instance.leaving:
+            return
         self._note(READY if ready else UNREADY, source_type="HEALTH")
         self.instance.ready = ready
         self.watcher.routable(self.instance)

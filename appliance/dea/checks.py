@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,9 +33,12 @@ class Check:
 def check_for(health_check: Mapping[str, Any] | None, port: int | None, timeout: float) -> Check:
     """The check that an order asks for. Without a port an instance is well as it is.
 
-    *timeout* counts unless the order has one of its own. Nonsense is as good as nothing.
+    *timeout* counts unless the order has one of its own. Nonsense is as good as nothing. An
+    order of 2012 asks for no check: it is waited for, and then left alone.
     """
-    asked = health_check or {}
+    if health_check is None:
+        return Check(kind="process" if port is None else "port", timeout=timeout, interval=math.inf)
+    asked = health_check
     kind = asked.get("type", "port")
     timeout = _seconds(asked.get("timeout")) or timeout
     interval = _seconds(asked.get("interval")) or INTERVAL

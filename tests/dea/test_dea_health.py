@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from appliance.dea.checks import INTERVAL, check_for, readiness_for
-from appliance.dea.messages import FindDroplet, FoundInstance, Limits
+from appliance.dea.checks import INTERVAL, Check, check_for, readiness_for
+from appliance.dea.messages import FindDroplet, FoundInstance, Limits, Stop
 from appliance.dea.rates import LogLimit
 
 #: Answers with the status in the file "status", or 200; says when it is asked to end.
@@ -80,6 +81,21 @@ time.sleep(600)
         "Instance became unhealthy: Failed to make TCP connection to port "
     )
     assert gone["exit_description"].endswith(": connection refused")
+
+
+async def test_an_instance_that_is_asked_to_end_need_not_be_healthy(world: Any, app: Any) -> None:
+    """It has stopped, not crashed, however long it takes and whatever it answers then."""
+    code = MOODY.replace("os._exit(0)", "server.socket.close(); time.sleep(0.5); os._exit(0)")
+    code = code.replace("http.server.Threading", "server = http.server.Threading")
+    code = code.replace(".serve_forever()", "\nserver.serve_forever()")
+    check = {"type": "port", "interval": 0.05}
+    world.start(world.order(app(code), health_check=check, readiness_health_check=check))
+    await world.running()
+    world.kit.publish(Stop(droplet="d1"))
+    gone = await world.exited()
+    assert "asked to end" in world.lines()
+    assert (gone["reason"], gone["exit_status"]) == ("STOPPED", 0)
+    assert len(world.lines("HEALTH")) == 2
 
 
 async def test_a_process_check_looks_at_nothing_else(world: Any, app: Any) -> None:
@@ -158,6 +174,7 @@ def test_checks_as_orders_give_them() -> None:
     assert (check.interval, check.patience, check.endpoint) == (2, 3, "/")
     usual = check_for({"type": "port", "interval": -1}, 1, 60)
     assert (usual.interval, usual.patience) == (INTERVAL, 1)
+    assert check_for(None, 1, 60) == Check(kind="port", timeout=60, interval=math.inf)
     assert not readiness_for(None, 1).looks
     assert not readiness_for({"type": "process"}, 1).looks
     assert not readiness_for({"type": "http"}, None).looks

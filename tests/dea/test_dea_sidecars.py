@@ -18,9 +18,11 @@ def helper(command: str, name: str = "helper", memory: int | None = 32) -> Sidec
     return Sidecar(name=name, command=command, memory=memory)
 
 
-@pytest.mark.parametrize("sandbox", ["auto", "off"])
-async def test_sidecars_share_folder_network_and_processes(
-    make_world: Any, app: Any, web: Any, sandbox: str
+@pytest.mark.parametrize(
+    ("sandbox", "network"), [("auto", "host"), ("auto", "isolated"), ("off", "host")]
+)
+async def test_sidecars_share_folder_and_network(
+    make_world: Any, web: Any, sandbox: str, network: str
 ) -> None:
     """Each has its own label and share of the memory; a port of the one is the other's too."""
     asks = """\
@@ -28,7 +30,7 @@ echo sidecar has $MEMORY_LIMIT in $(basename "$PWD"); echo oh >&2
 until (exec 3<> /dev/tcp/$VCAP_APP_HOST/$PORT) 2> /dev/null; do sleep 0.02; done
 echo web is there; touch seen; sleep 600"""
     waits = "until [ -e seen ]; do sleep 0.02; done; echo saw it; sleep 600"
-    async with make_world(sandbox) as world:
+    async with make_world(sandbox, network=network) as world:
         sidecars = [helper(asks), helper(waits, "other one", None)]
         world.start(world.order(web, sidecars=sidecars))
         await world.running()
