@@ -74,7 +74,7 @@ class Care:
         if check.looks:
             self._note("Starting health monitoring of container")
         failure = await wait_until_healthy(check, place, http)
-        if self.instance.leaving:
+        if self._leaves():
             return
         if failure is not None:
             late = f"Failed after {check.timeout:g}s: startup health check never passed."
@@ -95,7 +95,7 @@ class Care:
             nursery.cancel_scope.cancel()
         # A program that is just ending is not well either, but then its end is what counts.
         await trio.sleep(ENDING)
-        if self.instance.leaving:
+        if self._leaves():
             return
         self._note(wrong, source_type="HEALTH", error=True)
         self._note("Container became unhealthy", error=True)
@@ -107,11 +107,15 @@ class Care:
         await follow_readiness(readiness, place, self.shared.kit.http, self._ready)
 
     def _ready(self, ready: bool) -> None:
-        if self.instance.leaving:
+        if self._leaves():
             return
         self._note(READY if ready else UNREADY, source_type="HEALTH")
         self.instance.ready = ready
         self.watcher.routable(self.instance)
+
+    def _leaves(self) -> bool:
+        """Whether it was asked to end: then it need not be well any more."""
+        return self.instance.leaving
 
     def _place(self) -> Place | None:
         instance = self.instance
