@@ -42,6 +42,7 @@ class Instance:
     state: State = "STARTING"
     port: int | None = None
     isolated: bool = False  # its network is its own; *host* and *port* are those of a relay
+    visitors: set[int] = field(default_factory=set)  # pids of what people run in it, by ssh
     began_at: float = 0.0  # on trio's clock, when its programs were started
     pid: int | None = None  # of the process that stands for all of it, sandbox included
     registered: list[str] = field(default_factory=list)  # URIs that routers were told

@@ -56,11 +56,12 @@ class Monitor:
         pids = {one.id: one.pid for one in looked_at if one.pid is not None}
         if not pids:
             return
+        visitors = {one.id: frozenset(one.visitors) for one in looked_at if one.id in pids}
         folders = {one.id: one.folder for one in looked_at if one.id in pids}
 
         def measure() -> tuple[dict[int, Usage], dict[str, int]]:
             disks = {i: disk_usage(folder) for i, folder in folders.items()} if with_disk else {}
-            return usage_of(pids.values()), disks
+            return usage_of({*pids.values()}.union(*visitors.values())), disks
 
         used, disks = await trio.to_thread.run_sync(measure)
         for id_, pid in pids.items():
@@ -68,7 +69,8 @@ class Monitor:
             # It may have ended meanwhile, and what was measured be nobody.
             if life is None or life.instance.pid != pid:
                 continue
-            self._note(life.instance, used[pid], disks.get(id_))
+            usage = sum((used[one] for one in visitors[id_]), used[pid])
+            self._note(life.instance, usage, disks.get(id_))
             self._tell(life.instance)
             if verdict := judge(life.instance):
                 self.dea.shared.kit.trace.event("instance.condemned", instance=id_, why=verdict)

@@ -106,6 +106,8 @@ class Sessions:
         streams = await self._begin(life, inside, wanted)
         about = {"instance": life.instance.id, "kind": kind_of(wanted)}
         self._kit.trace.event("session.opened", **about)
+        pids = {streams.program.child.pid} if streams.program else set()
+        life.instance.visitors |= pids
         try:
             await wire.send(BEGUN)
             async with trio.open_nursery() as nursery:
@@ -114,6 +116,7 @@ class Sessions:
                 nursery.cancel_scope.cancel()
         finally:
             await streams.aclose()
+            life.instance.visitors -= pids
             self._kit.trace.event("session.closed", **about)
 
     def _redeem(self, ticket: str) -> tuple[Life, Inside]:

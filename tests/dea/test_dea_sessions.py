@@ -165,6 +165,23 @@ async def test_more_input_than_credit_ends_the_session(world: World) -> None:
         await world.wait_closed(1)
 
 
+@pytest.mark.parametrize("grouped", [True, False])
+async def test_what_sessions_use_counts(make_world: Make, web: Droplet, grouped: bool) -> None:
+    """Who visits an instance takes of its memory, whether the kernel counts that or we do."""
+    async with make_world("auto", monitor=30 if grouped else 0.05) as world:
+        if not grouped:
+            world.kit.spawner.groups = None
+        elif world.kit.spawner.groups is None:
+            pytest.skip("no control groups here")
+        world.start(world.order(web))
+        await world.running()
+        hungry = "python3 -c 'x = bytes(1 << 20) + b\"x\" * (200 << 20); input()'"
+        async with session(world, command=hungry) as wire:
+            assert (await until_exit(wire))[1] in (None, Exit(signal="KILL"))
+        if not grouped:  # some kernels end all of the group, some only the greediest
+            assert "out of memory" in (await world.exited())["exit_description"]
+
+
 async def test_sessions_end_with_their_instance(world: World) -> None:
     """Also where they are no part of its sandbox."""
     async with session(world, command="echo on; sleep 60") as wire:

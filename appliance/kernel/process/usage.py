@@ -40,6 +40,13 @@ class Usage:
     cpu: float  # seconds of processor time so far
     processes: int
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            memory=self.memory + other.memory,
+            cpu=self.cpu + other.cpu,
+            processes=self.processes + other.processes,
+        )
+
 
 NOTHING = Usage(memory=0, cpu=0.0, processes=0)
 
