@@ -131,7 +131,8 @@ async def test_resource_matching_can_be_switched_off(cloud: Cloud, tmp_path: Pat
     text = "x" * 100
     await cloud.package(app, {"a.txt": text}, tmp_path)
     sha = hashlib.sha1(text.encode()).hexdigest()
-    body = {"resources": [{"checksum": {"value": sha}, "size_in_bytes": 100, "mode": "644"}]}
+    wanted = {"path": "a.txt", "checksum": {"value": sha}, "size_in_bytes": 100, "mode": "644"}
+    body = {"resources": [wanted]}
     known = await cloud.call("POST", "/v3/resource_matches", body, expect=201)
 
     await switch(cloud, "resource_matching", False)
