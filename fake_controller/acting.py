@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -68,6 +68,14 @@ class Acting:
     def sees(self, kind: type[R], guid: str | None) -> R | None:
         """The record, or None when there is none that they may see."""
         return self._where(kind, guid, POLICIES[kind].seen)
+
+    def those_of(self, kind: type[R], field: str, records: Sequence[Record]) -> dict[str, list[R]]:
+        """The records of *kind* that they see and whose *field* leads to *records*, by guid."""
+        seen = POLICIES[kind].seen(self.access)
+        found: dict[str, list[R]] = {record.guid: [] for record in records}
+        for one in self.tx.find(kind, seen, among(field, found)):
+            found[getattr(one, field)].append(one)
+        return found
 
     def see(self, kind: type[R], guid: str | None) -> R:
         """The record; raises "App not found" and the like."""

@@ -98,6 +98,11 @@ def same_text(path: str, value: str) -> Condition:
     return _at(path, lambda field: Condition(f"lower({column(field)}) = lower(?)", (value,)))
 
 
+def exists(path: str) -> Condition:
+    """*path* leads to something: ``destinations[route_guid]`` of a route that is mapped."""
+    return _at(f"{path}.guid", lambda _: ALL)
+
+
 def contains(path: str, values: Iterable[str]) -> Condition:
     """The text in the field has one of *values* in it, whatever the case of its letters."""
     wanted = json.dumps(list(values))

@@ -35,14 +35,14 @@ async def delete_app(cc: Controller, runner: Runner, guid: str) -> None:
     """Delete the app and all that is its own; routes stay, without it."""
 
     def work(tx: Tx) -> tuple[list[str], list[str], list[str]]:
-        app = tx.need(App, guid)
         processes = [p.guid for p in tx.find(Process, app_guid=guid)]
         droplets = [d.sha1 for d in tx.find(Droplet, app_guid=guid) if d.sha1]
         packages = [p.guid for p in tx.find(Package, app_guid=guid)]
         for kind in OF_AN_APP:
             for record in tx.find(kind, app_guid=guid):
                 tx.delete(record)
-        tx.delete(app)
+        if app := tx.get(App, guid):  # not, when somebody else was faster
+            tx.delete(app)
         return processes, droplets, packages
 
     processes, droplets, packages = await cc.store.write(work)
@@ -62,7 +62,8 @@ async def delete_route(cc: Controller, runner: Runner, guid: str) -> None:
         destinations = tx.find(Destination, route_guid=guid)
         for one in (*destinations, *tx.find(ServiceRouteBinding, route_guid=guid)):
             tx.delete(one)
-        tx.delete(tx.need(Route, guid))
+        if route := tx.get(Route, guid):
+            tx.delete(route)
         return {one.app_guid for one in destinations}
 
     for app in await cc.store.write(work):

@@ -27,6 +27,7 @@ from fake_controller.model import (
     FeatureFlag,
     Job,
     Organization,
+    OrganizationQuota,
     Package,
     Process,
     Record,
@@ -43,6 +44,7 @@ from fake_controller.model import (
     ServiceRouteBinding,
     Sidecar,
     Space,
+    SpaceQuota,
     Stack,
     Task,
     User,
@@ -71,6 +73,17 @@ def offered(plan: str, space: str) -> Rule:
 POLICIES: dict[type[Record], Policy] = {
     Organization: Policy(seen_in_organization("guid"), changed_in_organization("guid")),
     Space: Policy(seen_in_space("guid"), changed_in_space("guid", SPACE_MANAGERS)),
+    OrganizationQuota: Policy(
+        seen_in_organization("organizations[organization_quota_guid].guid"), admins
+    ),
+    # Those in the spaces that it is applied to see it, and the organization's managers all.
+    SpaceQuota: Policy(
+        either(
+            changed_in_organization("organization_guid"),
+            seen_in_space("spaces[space_quota_guid].guid"),
+        ),
+        changed_in_organization("organization_guid"),
+    ),
     Role: Policy(
         either(
             lambda access: is_("user_guid", access.identity.guid),

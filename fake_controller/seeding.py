@@ -6,9 +6,19 @@ from appliance.config import ControllerConfig
 from fake_controller.accounts import new_account, user_of
 from fake_controller.buildpacks import seed_buildpacks
 from fake_controller.flags import DEFAULTS
-from fake_controller.model import Account, Domain, FeatureFlag, Organization, Setting, Space
+from fake_controller.model import (
+    Account,
+    Domain,
+    FeatureFlag,
+    Organization,
+    OrganizationQuota,
+    Setting,
+    Space,
+)
 from fake_controller.store import Tx
 from fake_controller.tokens import ADMIN_GROUPS
+
+DEFAULT_QUOTA = "default"  # of new organizations; without limits until somebody sets some
 
 
 def seed(tx: Tx, config: ControllerConfig, password: str) -> dict[str, str]:
@@ -20,7 +30,12 @@ def seed(tx: Tx, config: ControllerConfig, password: str) -> dict[str, str]:
     if tx.first(Account, username=config.user) is None:
         account = new_account(tx, username=config.user, password=password, groups=ADMIN_GROUPS)
         user_of(tx, account.guid)
-    organization = tx.first(Organization, name=config.org) or tx.new(Organization, name=config.org)
+    quota = tx.first(OrganizationQuota, name=DEFAULT_QUOTA)
+    if quota is None:
+        quota = tx.new(OrganizationQuota, name=DEFAULT_QUOTA)
+    organization = tx.first(Organization, name=config.org)
+    if organization is None:
+        organization = tx.new(Organization, name=config.org, organization_quota_guid=quota.guid)
     if tx.first(Space, organization_guid=organization.guid, name=config.space) is None:
         tx.new(Space, organization_guid=organization.guid, name=config.space)
     if tx.first(Domain, name=config.app_domain) is None:

@@ -213,9 +213,9 @@ class Api:
 
         def work(acting: Acting) -> Json:
             record = acting.see(listing.kind, guid)
-            [shown] = listing.shown(acting.tx, [record], base)
+            [shown] = listing.shown(acting, [record], base)
             if asked.includes or asked.fields:
-                shown["included"] = included(acting.tx, listing, [record], asked, base)
+                shown["included"] = included(acting, listing, [record], asked, base)
             return shown
 
         return self.json(await self.read(work), status)

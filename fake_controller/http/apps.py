@@ -13,6 +13,7 @@ from fake_controller.access import SUPPORTERS, changed_in_space, secrets_in_spac
 from fake_controller.acting import Acting
 from fake_controller.apps import check_name, create_app
 from fake_controller.buildpacks import check_lifecycle
+from fake_controller.consumption import check_process
 from fake_controller.errors import deployment_in_progress, missing, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.droplets import DROPLETS
@@ -215,6 +216,8 @@ async def _set_state(api: Api, guid: str, action: Literal["start", "stop", "rest
                     run_count=process.run_count + 1,
                     revision_guid=revision.guid if revision else None,
                 )
+            for process in processes:
+                check_process(tx, process)
         acting.audit(f"audit.app.{action}", app)
         return [process.guid for process in processes]
 

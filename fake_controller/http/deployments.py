@@ -9,12 +9,13 @@ from quart import Response
 
 from fake_controller import present
 from fake_controller.acting import Acting
+from fake_controller.consumption import check_process
 from fake_controller.deploying import Wanted
 from fake_controller.errors import CloudError, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
 from fake_controller.http.relations import Guid, Metadata, OfApp, new_labels, plain
-from fake_controller.model import App, Deployment
+from fake_controller.model import App, Deployment, Process
 
 DEPLOYMENTS = Listing(
     kind=Deployment,
@@ -68,6 +69,7 @@ def routes(api: Api) -> None:
             app = acting.change(App, order.app_guid)
             before = acting.tx.first(Deployment, app_guid=app.guid, status_value="ACTIVE")
             made = deployer.create(acting.tx, order)
+            check_process(acting.tx, acting.tx.need(Process, made.new_process_guid))
             facts = {"deployment_guid": made.guid, "droplet_guid": made.droplet_guid}
             acting.audit("audit.app.deployment.create", app, facts | {"request": plain(wanted)})
             return made, before

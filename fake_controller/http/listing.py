@@ -35,7 +35,8 @@ class Listing(Generic[R]):
 
     *filters* are paths as in `conditions`, or functions from what a client wants to a
     condition, by query key. *gather* fetches what presenting a
-    page needs besides its records, in a number of queries that does not grow with the page.
+    page needs besides its records, in a number of queries that does not grow with the page;
+    *gather_for* stands for it where that depends on who asks.
     *includes* and *fields* name what may come with a page: a path, and how it is shown.
     """
 
@@ -43,6 +44,7 @@ class Listing(Generic[R]):
     present: Callable[[R, str, Any], Json]
     filters: Mapping[str, str | Filter] = field(default_factory=dict)
     gather: Callable[[Tx, Sequence[R]], Any] = lambda _tx, _records: None
+    gather_for: Callable[[Acting, Sequence[R]], Any] | None = None
     includes: Mapping[str, Listing[Any]] = field(default_factory=dict)
     fields: Mapping[str, Listing[Any]] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)  # of includes that have other names
@@ -50,9 +52,12 @@ class Listing(Generic[R]):
     order: str = "created_at"
     orders: tuple[str, ...] = ()  # besides the times
 
-    def shown(self, tx: Tx, records: Sequence[R], base: str) -> list[Json]:
+    def shown(self, acting: Acting, records: Sequence[R], base: str) -> list[Json]:
         """The *records* of a page as clients get them."""
-        gathered = self.gather(tx, records)
+        if self.gather_for is not None:
+            gathered = self.gather_for(acting, records)
+        else:
+            gathered = self.gather(acting.tx, records)
         return [self.present(record, base, gathered) for record in records]
 
     @property
@@ -135,23 +140,23 @@ def answer(
         offset=(asked.page - 1) * asked.per_page,
     )
     base = url.partition("/v3/")[0]
-    shown = page(listing.shown(tx, records, base), total, asked, url, query)
+    shown = page(listing.shown(acting, records, base), total, asked, url, query)
     if asked.includes or asked.fields:
-        shown["included"] = included(tx, listing, records, asked, base)
+        shown["included"] = included(acting, listing, records, asked, base)
     return shown
 
 
 def included(
-    tx: Tx, listing: Listing[R], records: Sequence[R], asked: Asked, base: str
+    acting: Acting, listing: Listing[R], records: Sequence[R], asked: Asked, base: str
 ) -> dict[str, list[Json]]:
     """What *asked* wants beside *records*, by the name of its table; each thing once."""
     found: dict[str, list[Json]] = {}
     for name in _with_parents(asked.includes, listing.includes):
         other, path = listing.includes[name], listing.paths.get(name, name)
-        found[other.kind.table] = other.shown(tx, tx.follow(records, path), base)
+        found[other.kind.table] = other.shown(acting, acting.tx.follow(records, path), base)
     for path, names in asked.fields.items():
         other = listing.fields[path]
-        shown = other.shown(tx, tx.follow(records, path), base)
+        shown = other.shown(acting, acting.tx.follow(records, path), base)
         found[other.kind.table] = [_picked(one, names) for one in shown]
     return found
 

@@ -15,6 +15,7 @@ from fake_controller import present
 from fake_controller.access import SUPPORTERS, changed_in_space
 from fake_controller.acting import Acting
 from fake_controller.actual import Instance
+from fake_controller.consumption import check_process
 from fake_controller.errors import deployment_in_progress, missing, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
@@ -207,7 +208,10 @@ async def _scale(api: Api, guid: str, wanted: Scale) -> Response:
             app,
             {"process_guid": guid, "process_type": record.type, "request": plain(wanted)},
         )
-        return acting.tx.change(record, **{k: v for k, v in values.items() if v is not None})
+        changed = {name: value for name, value in values.items() if value is not None}
+        scaled = acting.tx.change(record, **changed)
+        check_process(acting.tx, scaled)
+        return scaled
 
     process = await api.write(work)
     api.cc.log(process.app_guid, f"Updated app with guid {process.app_guid}")

@@ -28,15 +28,26 @@ class ToOne(msgspec.Struct):
         return self.data.guid
 
 
+class ToOneOrNone(msgspec.Struct):
+    """``{"data": {"guid": …}}`` or ``{"data": null}``."""
+
+    data: Guid | None
+
+    @property
+    def guid(self) -> str | None:
+        """The guid it leads to, if any."""
+        return self.data.guid if self.data else None
+
+
 class ToMany(msgspec.Struct):
-    """``{"data": [{"guid": …}]}``."""
+    """``{"data": [{"guid": …}, …]}``."""
 
     data: list[Guid]
 
     @property
     def guids(self) -> list[str]:
-        """The guids it leads to."""
-        return [one.guid for one in self.data]
+        """The guids it leads to, each once."""
+        return list(dict.fromkeys(each.guid for each in self.data))
 
 
 class OfApp(msgspec.Struct):
@@ -118,6 +129,19 @@ def merged(have: dict[str, str], given: dict[str, str | None] | None) -> dict[st
     """*have* with *given* over it; None removes."""
     both = have | (given or {})
     return {name: value for name, value in both.items() if value is not None}
+
+
+NAME_MOST = 255  # characters
+
+
+def check_name(name: str) -> None:
+    """What organizations, spaces and the like may be called."""
+    if not name.strip():
+        raise unprocessable("Name can't be blank")
+    if len(name) > NAME_MOST:
+        raise unprocessable(f"Name is too long (maximum is {NAME_MOST} characters)")
+    if not name.isprintable():
+        raise unprocessable("Name must not contain escaped characters")
 
 
 def plain(wanted: msgspec.Struct) -> dict[str, Any]:

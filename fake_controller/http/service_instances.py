@@ -155,7 +155,6 @@ def routes(api: Api) -> None:
 
 def _create_user_provided(acting: Acting, wanted: NewServiceInstance) -> ServiceInstance:
     acting.need_enabled("service_instance_creation")
-    acting.need_enabled("service_instance_creation")
     space = acting.into(Space, wanted.relationships.space.guid, rule=changed_in_space("guid"))
     made = instances.create_user_provided(
         acting.tx,

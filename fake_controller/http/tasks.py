@@ -10,6 +10,7 @@ from quart import Response
 from fake_controller import present
 from fake_controller.access import SUPPORTERS, changed_in_space
 from fake_controller.acting import Acting
+from fake_controller.consumption import check_task
 from fake_controller.errors import unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
@@ -132,6 +133,7 @@ def _create(acting: Acting, guid: str, wanted: NewTask, api: Api) -> Task:
         log_rate=-1 if rate is None else rate,
         **new_labels(wanted),
     )
+    check_task(tx, task)
     hidden: dict[str, Any] = {"name": task.name, "memory_in_mb": memory}
     facts = {"task_guid": task.guid, "request": hidden | {"command": "[PRIVATE DATA HIDDEN]"}}
     acting.audit("audit.app.task.create", app, facts)

@@ -15,6 +15,7 @@ from fake_controller.access import changed_in_space
 from fake_controller.acting import Acting
 from fake_controller.apps import create_app
 from fake_controller.buildpacks import check_lifecycle
+from fake_controller.consumption import check_process
 from fake_controller.errors import CloudError, deployment_in_progress, unprocessable
 from fake_controller.manifest.binding import bind_services
 from fake_controller.manifest.payload import AppManifest, ProcessManifest
@@ -118,6 +119,7 @@ def _apply_process(
     before = process.instances
     check_memory(tx, process, wanted.scale.get("memory_in_mb", process.memory_in_mb))
     process = tx.change(process, **wanted.scale)
+    check_process(tx, process)
     acting.audit("audit.app.process.scale", app, _about(process) | {"request": wanted.scale})
     return process.guid if process.instances != before else None
 

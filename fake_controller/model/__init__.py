@@ -17,6 +17,7 @@ from fake_controller.model.marketplace import (
     ServicePlan,
     ServicePlanVisibility,
 )
+from fake_controller.model.quotas import OrganizationQuota, Quota, SpaceQuota
 from fake_controller.model.record import Record
 from fake_controller.model.route_bindings import ServiceRouteBinding
 from fake_controller.model.routes import Destination, Domain, Route
@@ -49,8 +50,10 @@ __all__ = [
     "Job",
     "Operation",
     "Organization",
+    "OrganizationQuota",
     "Package",
     "Process",
+    "Quota",
     "Record",
     "Revision",
     "Role",
@@ -66,6 +69,7 @@ __all__ = [
     "Setting",
     "Sidecar",
     "Space",
+    "SpaceQuota",
     "Stack",
     "Task",
     "User",
@@ -73,6 +77,8 @@ __all__ = [
 
 RECORDS: tuple[type[Record], ...] = (
     Organization,
+    OrganizationQuota,
+    SpaceQuota,
     Space,
     User,
     Account,

@@ -13,10 +13,12 @@ class Organization(Record):
     """A tenant."""
 
     table: ClassVar[str] = "organizations"
-    indexed: ClassVar[tuple[str, ...]] = ("name", "suspended")
+    indexed: ClassVar[tuple[str, ...]] = ("name", "suspended", "organization_quota_guid")
 
     name: str
     suspended: bool = False
+    organization_quota_guid: str | None = None
+    default_isolation_segment_guid: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,10 +26,12 @@ class Space(Record):
     """Where the apps of an organization live."""
 
     table: ClassVar[str] = "spaces"
-    indexed: ClassVar[tuple[str, ...]] = ("name", "organization_guid")
+    indexed: ClassVar[tuple[str, ...]] = ("name", "organization_guid", "space_quota_guid")
 
     name: str
     organization_guid: str
+    space_quota_guid: str | None = None
+    isolation_segment_guid: str | None = None
     features: dict[str, bool] = field(default_factory=dict)  # those that were switched
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,19 @@ def timestamp(seconds: float) -> str:
 def to_one(guid: str | None) -> Json:
     """A relationship to one record."""
     return {"data": {"guid": guid} if guid else None}
+
+
+def to_many(guids: Iterable[str]) -> Json:
+    """A relationship to several records."""
+    return {"data": [{"guid": guid} for guid in guids]}
+
+
+def relationship(data: Json, own: str, *, related: str | None = None) -> Json:
+    """A relationship shown by itself, at the URL *own*; *related* is what it leads to."""
+    links = {"self": {"href": own}}
+    if related:
+        links["related"] = {"href": related}
+    return data | {"links": links}
 
 
 def common(record: Record, base: str, path: str, *, metadata: bool = True) -> Json:

@@ -14,10 +14,12 @@ def organization(record: Organization, base: str) -> Json:
         "domains": {"href": f"{own}/domains"},
         "default_domain": {"href": f"{own}/domains/default"},
     }
+    if quota := record.organization_quota_guid:
+        shown["links"]["quota"] = {"href": f"{base}/v3/organization_quotas/{quota}"}
     return shown | {
         "name": record.name,
         "suspended": record.suspended,
-        "relationships": {"quota": to_one(None)},
+        "relationships": {"quota": to_one(record.organization_quota_guid)},
     }
 
 
@@ -27,12 +29,19 @@ def space(record: Space, base: str) -> Json:
     shown["links"] |= {
         "organization": {"href": f"{base}/v3/organizations/{record.organization_guid}"},
         "apps": {"href": f"{base}/v3/apps?space_guids={record.guid}"},
+        "features": {"href": f"{base}/v3/spaces/{record.guid}/features"},
+        "apply_manifest": {
+            "href": f"{base}/v3/spaces/{record.guid}/actions/apply_manifest",
+            "method": "POST",
+        },
     }
+    if quota := record.space_quota_guid:
+        shown["links"]["quota"] = {"href": f"{base}/v3/space_quotas/{quota}"}
     return shown | {
         "name": record.name,
         "relationships": {
             "organization": to_one(record.organization_guid),
-            "quota": to_one(None),
+            "quota": to_one(record.space_quota_guid),
         },
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fake_controller.acting import Acting
+from fake_controller.consumption import check_route
 from fake_controller.errors import unprocessable
 from fake_controller.model import Domain, Route, Space
 from fake_controller.route_options import changed_options
@@ -56,5 +57,6 @@ def create_route(
         options=changed_options({}, options or {}),
         **(labels or {}),
     )
+    check_route(tx, route)
     acting.audit("audit.route.create", route, {"request": dict(request or {})})
     return route
