@@ -11,4 +11,5 @@ PARTIAL: dict[str, str] = {
     "POST /v3/domains": "`router_group` and shared organizations are ignored",
     "POST /v3/packages": "Docker packages are not made",
     "POST /v3/routes": "TCP routes (`port`) are not made",
+    "POST /v3/service_route_bindings": "managed service instances are refused",
 }
