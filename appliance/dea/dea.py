@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
@@ -17,11 +16,8 @@ from appliance.dea.life import Life
 from appliance.dea.messages import (
     Discover,
     FindDroplet,
-    FoundInstance,
     Hello,
     Start,
-    Stats,
-    StatusReply,
     Stop,
 )
 from appliance.dea.placement import Room, taint
@@ -67,11 +63,6 @@ class Dea:
             max_instances=config.max_instances,
             instances=len(live),
         )
-
-    @property
-    def file_uri(self) -> str:
-        """Where the file viewer shows the folders of instances."""
-        return f"http://{self.hello.ip}:{self.hello.port}/droplets/"
 
     def matching(self, wanted: Stop | FindDroplet) -> list[Instance]:
         """The instances that *wanted* names."""
@@ -203,41 +194,6 @@ class Dea:
         """Tell how much room is left."""
         if not self.draining:
             self.voice.advertise(self.room.available, self.runtimes)
-
-    def status(self) -> StatusReply:
-        """How full this DEA is, for those who ask."""
-        room = self.room
-        used = sum(life.instance.memory for life in self.lives.values())
-        return StatusReply(
-            id=self.id,
-            ip=self.hello.ip,
-            port=self.hello.port,
-            max_memory=room.max_memory,
-            reserved_memory=room.reserved,
-            used_memory=round(used / MIB, 1),
-            num_clients=room.instances,
-            state="SHUTTING_DOWN" if self.draining else None,
-        )
-
-    def find(self, question: FindDroplet) -> list[FoundInstance]:
-        """An answer for each instance that matches."""
-        return [
-            self._found(instance, with_stats=question.include_stats)
-            for instance in self.matching(question)
-        ]
-
-    def _found(self, instance: Instance, *, with_stats: bool) -> FoundInstance:
-        found = instance.found(self.id, self.file_uri, self.credentials)
-        if with_stats and instance.state == "RUNNING":
-            return replace(found, stats=self._stats(instance))
-        return found
-
-    def all_stats(self) -> list[Stats]:
-        """The figures of every live instance."""
-        return [self._stats(instance) for instance in self.instances.values() if instance.live]
-
-    def _stats(self, instance: Instance) -> Stats:
-        return instance.stats(self.shared.kit.clock.time(), os.cpu_count() or 1)
 
     # What lives tell.
 

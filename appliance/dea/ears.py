@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import trio
 
+from appliance.dea import answers
 from appliance.dea.dea import Dea
 from appliance.dea.messages import (
     Discover,
@@ -103,10 +104,10 @@ class Ears:
             self._kit.respond(question, self._dea.hello)
 
     def _status(self, question: Received[Status]) -> None:
-        self._kit.respond(question, self._dea.status())
+        self._kit.respond(question, answers.status(self._dea))
 
     def _find(self, question: Received[FindDroplet]) -> None:
-        for found in self._dea.find(question.body):
+        for found in answers.found(self._dea, question.body):
             self._kit.respond(question, found)
 
     def _session(self, question: Received[OpenSession]) -> None:
@@ -118,5 +119,5 @@ class Ears:
             self._kit.respond(question, report)
 
     def _stats(self, question: Received[DropletStatus]) -> None:
-        for stats in self._dea.all_stats():
+        for stats in answers.all_stats(self._dea):
             self._kit.respond(question, stats)
