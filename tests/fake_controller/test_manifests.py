@@ -62,7 +62,7 @@ async def test_a_manifest_makes_what_is_missing(cloud: Cloud) -> None:
             "health-check-type": "http",
             "health-check-http-endpoint": "/up",
             "env": {"A": 1, "B": True},
-            "buildpacks": ["python"],
+            "buildpacks": ["python_buildpack"],
             "metadata": {"labels": {"team": "x"}},
             "features": {"ssh": False},
             "routes": [{"route": f"shop.{DOMAIN}/v1"}, {"route": f"http://www.{DOMAIN}"}],
@@ -73,7 +73,7 @@ async def test_a_manifest_makes_what_is_missing(cloud: Cloud) -> None:
     )
 
     shop = await app_named(cloud, "shop")
-    assert shop["lifecycle"]["data"]["buildpacks"] == ["python"]
+    assert shop["lifecycle"]["data"]["buildpacks"] == ["python_buildpack"]
     assert shop["metadata"]["labels"] == {"team": "x"}
     web = await cloud.call("GET", f"/v3/apps/{shop['guid']}/processes/web", expect=200)
     assert (web["memory_in_mb"], web["instances"]) == (128, 2)
@@ -163,6 +163,20 @@ async def test_what_cannot_be_applied_fails_the_job(cloud: Cloud) -> None:
     guid = (await app_named(cloud, "a"))["guid"]
     assert (await cloud.call("GET", f"/v3/apps/{guid}/environment_variables"))["var"] == {}
     assert (await cloud.call("GET", "/v3/routes", expect=200))["resources"] == []
+
+
+async def test_a_stack_that_is_not_there_makes_no_app(cloud: Cloud) -> None:
+    """Of several apps, none; later, the job fails and the app stays as it is."""
+    wanted = [{"name": "a"}, {"name": "b", "stack": "windows"}]
+
+    answer = await send(cloud, "actions/apply_manifest", wanted)
+
+    why = "For application 'b': Stack must be an existing stack: there is no 'windows'."
+    assert (answer.status, details(answer)) == (422, [why])
+    assert (await cloud.call("GET", "/v3/apps", expect=200))["resources"] == []
+    await applied(cloud, {"name": "b"})
+    job = await apply(cloud, wanted[1])
+    assert [error["detail"] for error in job["errors"]] == [why]
 
 
 async def test_an_app_whose_name_is_no_host_gets_no_default_route(cloud: Cloud) -> None:
