@@ -57,7 +57,12 @@ def generate(whole: WholeApp) -> Plain:
 
 def written(applications: Sequence[Plain]) -> str:
     """*applications* as the text of a manifest."""
-    return yaml.safe_dump({"applications": list(applications)}, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        {"applications": list(applications)},
+        sort_keys=False,
+        allow_unicode=True,
+        explicit_start=True,
+    )
 
 
 def _route(route: RouteOfApp) -> Plain:
