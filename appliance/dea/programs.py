@@ -7,6 +7,7 @@ program of the sandbox: it starts all of them, and tells of each one's end.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -97,8 +98,8 @@ class Programs:
                 return
             *lines, said = (said + chunk).split(b"\n")
             for line in lines:
-                number, status = line.split()
-                self._end(int(number), int(status))
+                if end := parse_end(line, len(self.outputs) // 2):
+                    self._end(*end)
 
     @property
     def status(self) -> tuple[int, int]:
@@ -109,6 +110,18 @@ class Programs:
     def _end(self, number: int, status: int) -> None:
         self.ended.setdefault(number, status)
         self.one_ended.set()
+
+
+def parse_end(line: bytes, programs: int) -> tuple[int, int] | None:
+    """Number and status in one *line* of a report on so many *programs*.
+
+    None for anything else: the programs run as the supervisor's user, and can write to its pipes.
+    """
+    found = re.fullmatch(rb"([0-9]{1,3}) ([0-9]{1,3})", line)
+    if found is None:
+        return None
+    number, status = int(found[1]), int(found[2])
+    return (number, status) if number < programs and status < 256 else None
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from appliance.dea.messages import Sidecar, Stop
+from appliance.dea.programs import parse_end
 
 NO_ROUTE: dict[str, Any] = {"uris": [], "port_wanted": False}
 SLEEPS = "echo main has $MEMORY_LIMIT; sleep 600"
@@ -108,6 +109,28 @@ async def test_sidecars_that_will_not_end_are_killed(make_world: Any, app: Any) 
         world.start(world.order(app(""), command=command, sidecars=[stays], **NO_ROUTE))
         gone = await world.exited()
     assert (gone["reason"], gone["exit_status"]) == ("CRASHED", 6)
+
+
+async def test_a_false_report_harms_nobody_else(world: Any, app: Any) -> None:
+    """A program may write to the pipes of whoever runs as its user; only its own end is told."""
+    lies = "for pipe in /proc/[0-9]*/fd/*; do echo 99 1 > $pipe; echo x > $pipe; done; exit 8"
+    sidecar = helper(f"sleep 0.1; ({lies}) 2> /dev/null")
+    world.start(world.order(app(""), command=SLEEPS, sidecars=[sidecar], **NO_ROUTE))
+    assert (await world.exited())["exit_status"] == 8
+    world.start(world.order(app(""), command="exit 1", index=1, **NO_ROUTE))
+    assert (await world.exited(2))["exit_status"] == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "end"),
+    [
+        (b"0 0", (0, 0)), (b"2 143", (2, 143)), (b"3 1", None), (b"0 256", None),
+        (b"1", None), (b"1 2 3", None), (b"-1 0", None), (b"\xff 1", None), (b"", None),
+    ],
+)  # fmt: skip
+def test_reads_what_the_supervisor_writes(line: bytes, end: tuple[int, int] | None) -> None:
+    """Of three programs; whatever else comes is passed over."""
+    assert parse_end(line, 3) == end
 
 
 async def test_sidecars_may_not_have_all_the_memory(world: Any, app: Any) -> None:
