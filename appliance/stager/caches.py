@@ -36,8 +36,8 @@ class Caches:
             folder.touch()
             yield AppCache(folder, self.sandbox)
 
-    async def keep_what_fits(self, cache: AppCache) -> int:
-        """Drop what the build has not used, and all of it when it is too large; bytes kept."""
+    async def keep_what_fits(self, cache: AppCache) -> int | None:
+        """Drop what the build has not used; bytes kept, None when it was too much for that."""
         for folder in list(cache.folder.iterdir()):
             if folder.name not in cache.used:
                 await self.sandbox.remove(folder)
@@ -46,7 +46,7 @@ class Caches:
             return size
         for folder in list(cache.folder.iterdir()):
             await self.sandbox.remove(folder)
-        return 0
+        return None
 
     async def clear(self, app_id: str | None) -> None:
         """Forget the cache of one app, or of all; a build that uses it ends first."""

@@ -173,6 +173,14 @@ async def form_group(
       BuildpackUnavailable: one cannot be had, or cannot come before another one.
     """
 
+    def chosen(group: Sequence[Participant], because: str, output: str | None = None) -> Group:
+        for one in group:
+            if isinstance(one, BuiltIn):
+                # The lines that users look for; nothing is on its way, though.
+                build.note(f"Downloading {one.name}...")
+                build.note(f"Downloaded {one.name} (built in)")
+        return Group(participants=group, because=because, output=output)
+
     async def open_one(wanted: BuildpackToTry, number: int) -> Participant:
         if wanted.url is None and "://" not in wanted.name:
             return BuiltIn(name=wanted.name, plugin=built_in(wanted.name))
@@ -183,14 +191,14 @@ async def form_group(
         group = [await open_one(wanted, i) for i, wanted in enumerate(found.buildpacks)]
         for one in group[:-1]:
             one.check_supplies()
-        return Group(participants=group, because=found.because)
+        return chosen(group, found.because)
     for number, wanted in enumerate(found.buildpacks):
         one = await open_one(wanted, number)
         if (output := await one.detect(build)) is not None:
-            return Group(participants=[one], because=output or "it says so", output=output)
+            return chosen([one], output or "it says so", output)
     for wanted in found.buildpacks:
         # An app that says how it starts needs nothing else.
         if wanted.name == "binary_buildpack" and build.has_command:
             binary = await open_one(wanted, 0)
-            return Group(participants=[binary], because="it has a start command", output="")
+            return chosen([binary], "it has a start command", "")
     raise NoPluginMatched(names_tried(found.buildpacks))

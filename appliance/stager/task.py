@@ -196,7 +196,11 @@ class Task:
                 built = self._frame(workspace, group.last, launch, used)
                 kept = await self.caches.keep_what_fits(cache)
                 self.log.info("Exit status 0")
-                self.log.info(f"Build artifacts cache: {size_text(kept)}")
+                if kept is not None:
+                    self.log.info(f"Kept build artifacts cache ({size_text(kept)})")
+                else:
+                    most = size_text(self.caches.most)
+                    self.log.info(f"The build artifacts cache has more than {most}: it is not kept")
         return built
 
     def _commands(self, workspace: Workspace) -> dict[str, str]:

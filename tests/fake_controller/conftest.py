@@ -225,6 +225,7 @@ class Stager:
     error: str | None = None
     deliver: bool = True
     hold: trio.Event | None = None
+    holding: trio.Event = field(default_factory=trio.Event)  # it has the package, and waits
     requests: list[StagingRequest] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)  # fields of the reply
 
@@ -236,10 +237,11 @@ class Stager:
             async for received in inbox:
                 request = received.body
                 self.requests.append(request)
-                if self.hold is not None:
-                    await self.hold.wait()
                 package = await kit.http.request("GET", request.download_uri)
                 assert package.status == 200
+                if self.hold is not None:
+                    self.holding.set()
+                    await self.hold.wait()
                 if self.deliver and self.error is None:
                     answer = await self.upload(request, package.body)
                     assert answer.status == 200, answer.body

@@ -427,8 +427,32 @@ async def test_a_failed_build_has_cloud_foundrys_words(
     app = await cloud.app()
     build = await cloud.build(await cloud.package(app, {"a": "b"}, tmp_path))
     assert build["error"] == words
+    page = await cloud.call(
+        "GET", f"/v3/audit_events?target_guids={app}&types=audit.app.build.failed", expect=200
+    )
+    [event] = page["resources"]
+    assert (event["data"]["error_id"], event["actor"]["name"]) == ("NoAppDetectedError", "admin")
     why = build["appliance"]["failure"]["why"]
     assert why == "Staging task failed: No plugin recognised the app."
+
+
+@pytest.mark.parametrize("error", [None, "Staging task failed:\n No."])
+async def test_an_app_may_be_deleted_while_it_is_built(
+    cloud: Cloud, stager: Stager, tmp_path: Path, error: str | None
+) -> None:
+    """Nobody is told how the build ended, and no droplet is left of it."""
+    stager.error, stager.hold = error, trio.Event()
+    app = await cloud.app()
+    assert (await build_with(cloud, app, tmp_path)).status == 201
+    with trio.fail_after(5):
+        await stager.holding.wait()
+    await cloud.call("DELETE", f"/v3/apps/{app}", expect=202)
+    stager.hold.set()
+    with trio.fail_after(5):
+        while cloud.stored or (await cloud.call("GET", "/v3/builds", expect=200))["resources"]:
+            await trio.lowlevel.checkpoint()
+    assert (await cloud.call("GET", "/v3/droplets", expect=200))["resources"] == []
+    assert (await cloud.raw("GET", "/v3/info")).status == 200
 
 
 async def test_caches_are_cleared_on_demand_and_with_their_app(cloud: Cloud) -> None:

@@ -31,7 +31,9 @@ async def find(
         buildpacks=list(buildpacks),
         buildpack_list=list(listed),
     )
-    build: Any = SimpleNamespace(tree=tree_of(files), has_command=bool(command))
+    build: Any = SimpleNamespace(
+        tree=tree_of(files), has_command=bool(command), note=lambda _: None
+    )
     async with AsyncExitStack() as borrowed:
         shelf: Any = None
         group = await form_group(candidates(properties, FRAMEWORKS), build, shelf, borrowed)
