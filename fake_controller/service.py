@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -91,6 +90,7 @@ async def _run(
                     key=secrets["token-key"],
                     lifetime=config.token_lifetime,
                     issuer="appliance",
+                    clock=kit.clock.time,
                 ),
                 codes=Codes(kit.ids.hex),
                 secrets=secrets,
@@ -123,8 +123,6 @@ async def _run(
                 kit.health.mark(kit.room, "ready")
                 kit.trace.event("controller.listening", url=cc.url)
                 task_status.started(cc.url)
-                # The first login should not wait for cryptography to load; nor did the door.
-                background.start_soon(trio.to_thread.run_sync, _load_jwt)
             # The server has drained: kit.stopping is set. A build that does not end in time is
             # marked as interrupted at the next start.
             work.cancel_scope.deadline = trio.current_time() + SETTLE
@@ -229,10 +227,6 @@ async def _prune(cc: Controller) -> None:
         await trio.sleep(min(PRUNE_EVERY, cc.config.dea_timeout / 5))
         for instance in cc.actual.prune(trio.current_time()):
             cc.kit.trace.event("instance.lost", process=instance.process, index=instance.index)
-
-
-def _load_jwt() -> None:
-    importlib.import_module("jwt")
 
 
 def _open_books(tx: Tx, config: ControllerConfig, password: str) -> dict[str, str]:

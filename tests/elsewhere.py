@@ -41,7 +41,6 @@ def import_what_is_foreign() -> None:
     import apsw
     import click
     import hypercorn.trio
-    import jwt
     import msgspec
     import psutil
     import quart_trio
@@ -50,7 +49,7 @@ def import_what_is_foreign() -> None:
 
     import httpx2  # isort: skip
 
-    assert all((apsw, click, httpx2, hypercorn, jwt, msgspec, psutil, quart_trio, trio, yaml))
+    assert all((apsw, click, httpx2, hypercorn, msgspec, psutil, quart_trio, trio, yaml))
     with suppress(ImportError):
         import isal.igzip  # noqa: F401
 

@@ -136,7 +136,7 @@ def test_pure_files_decide_and_do_nothing(name: str, path: Path) -> None:
 def test_every_import_is_declared() -> None:
     """What the product imports is its own, the standard library, or in pyproject.toml."""
     declared = (ROOT / "pyproject.toml").read_text().partition("[project.optional")[0]
-    spelled = {"yaml": "pyyaml", "jwt": "pyjwt", "nats": "nats-py", "quart_trio": "quart-trio"}
+    spelled = {"yaml": "pyyaml", "nats": "nats-py", "quart_trio": "quart-trio"}
     # These come with a declared package and are that package's own interface.
     brought = {"h11": "hypercorn", "werkzeug": "quart", "anyio": "httpx2", "outcome": "trio",
                "nkeys": "nats-py", "hypercorn": "hypercorn"}  # fmt: skip
