@@ -115,7 +115,8 @@ class Programs:
 def parse_end(line: bytes, programs: int) -> tuple[int, int] | None:
     """Number and status in one *line* of a report on so many *programs*.
 
-    None for anything else: the programs run as the supervisor's user, and can write to its pipes.
+    None for anything else: where we are no root ourselves, the programs' user owns our pipes,
+    and can write to them.
     """
     found = re.fullmatch(rb"([0-9]{1,3}) ([0-9]{1,3})", line)
     if found is None:

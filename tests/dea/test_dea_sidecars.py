@@ -112,7 +112,8 @@ async def test_sidecars_that_will_not_end_are_killed(make_world: Any, app: Any) 
 
 
 async def test_a_false_report_harms_nobody_else(world: Any, app: Any) -> None:
-    """A program may write to the pipes of whoever runs as its user; only its own end is told."""
+    """Where the appliance is no root, its pipes are the program's user's, too: it can write to
+    them, and only tells lies of itself."""
     lies = "for pipe in /proc/[0-9]*/fd/*; do echo 99 1 > $pipe; echo x > $pipe; done; exit 8"
     sidecar = helper(f"sleep 0.1; ({lies}) 2> /dev/null")
     world.start(world.order(app(""), command=SLEEPS, sidecars=[sidecar], **NO_ROUTE))
