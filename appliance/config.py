@@ -94,6 +94,7 @@ class StagerConfig:
     max_unpacked: int = 4 * GIB  # bytes, unpacked
     max_buildpack: int = 2 * GIB  # bytes of a classic buildpack's zip
     max_build_cache: int = 1 * GIB  # bytes that builds of one app may leave for the next one
+    network: str = "none"  # of builds: none, or host, for buildpacks that download
     package_cache: str = ""  # base URL; "" stages without one
     bind: str = "127.0.0.1:0"  # its /varz and /healthz
 
@@ -107,6 +108,7 @@ class StagerConfig:
             "max_buildpack",
             "max_build_cache",
         )
+        _one_of("stager.network", self.network, "none", "host")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import trio
 
@@ -46,6 +47,7 @@ class SandboxedBuild:
     tree: Tree
     caches: AppCache
     package_cache: str  # base URL, or ""
+    network: Literal["none", "host"] = "none"
     framework: str
     has_command: bool
     limiter: trio.CapacityLimiter
@@ -201,6 +203,7 @@ class SandboxedBuild:
                 and not (self._cache and path.is_relative_to(self._cache))
             },
             writable={self._cache: "/cache"} if self._cache else {},
+            network=self.network,
         )
         place = self.kit.spawner.sandbox.inside
         own = {

@@ -181,6 +181,7 @@ class Task:
                 tree=tree,
                 caches=cache,
                 package_cache=self.config.package_cache,
+                network="host" if self.config.network == "host" else "none",
                 framework=str((self.request.properties.framework_info or {}).get("name") or ""),
                 has_command=bool(self._commands(workspace)),
                 limiter=self.limiter,

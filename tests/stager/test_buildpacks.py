@@ -418,6 +418,21 @@ async def test_classic_buildpacks_work_without_a_sandbox_too(folder: Path) -> No
             assert (await app.get(bench.kit, "/hello.txt")).text == "hello\n"
 
 
+@pytest.mark.parametrize("network", ["none", "host"])
+async def test_builds_reach_what_the_settings_say(folder: Path, network: str) -> None:
+    """Nothing, or what the machine reaches."""
+    config = StagerConfig(root=folder / "stager", network=network)
+    async with running_bench(folder, config) as bench:
+        if not bench.kit.spawner.sandbox.isolated:
+            pytest.skip("nothing isolates programs on this machine")
+        bench.push(APP)
+        port = bench.url.rpartition(":")[2]
+        probe = BASH + f"(exec 3<>/dev/tcp/127.0.0.1/{port}) && echo reached || echo alone\n"
+        reply = await stage(bench, bench.buildpack("curious", FULL | {"bin/supply": probe}))
+        expected = {"none": "alone", "host": "reached"}[network]
+        assert expected in said(reply)
+
+
 @pytest.mark.parametrize(
     "trick",
     [
