@@ -18,6 +18,7 @@ from fake_controller.buildpacks import check_lifecycle
 from fake_controller.consumption import check_process
 from fake_controller.errors import CloudError, deployment_in_progress, unprocessable
 from fake_controller.manifest.binding import bind_services
+from fake_controller.manifest.generate import written
 from fake_controller.manifest.payload import AppManifest, ProcessManifest
 from fake_controller.manifest.routing import apply_routes
 from fake_controller.model import App, Deployment, Process, Sidecar, Space
@@ -54,7 +55,8 @@ def create_missing(
                 )
         submitted = manifest.submitted
         hidden = {"env": HIDDEN} if "env" in submitted else {}
-        request = {"manifest": {"applications": [submitted | hidden]}}
+        # As text: YAML has numbers and keys that JSON has not.
+        request = {"manifest": written([submitted | hidden])}
         acting.audit("audit.app.apply_manifest", app, {"request": request})
         apps.append(app)
     return apps

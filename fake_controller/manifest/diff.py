@@ -43,14 +43,24 @@ def diff_app(path: str, wanted: Plain, have: Plain) -> Iterator[Operation]:
     """The operations on one app; *have* is its manifest, or empty when there is none."""
     processes = {one["type"]: one for one in have.get("processes", ())}
     listed = [one.get("type") for one in wanted.get("processes") or ()]
+    without = _without_effect({_spelled(key): value for key, value in wanted.items()})
     for key, value in wanted.items():
         at, spelled = f"{path}/{_escaped(key)}", _spelled(key)
+        if spelled in without:
+            continue
         if spelled in PROCESS_KEYS:
             # At the top level they are the web process's, unless that is listed by itself.
             if WEB not in listed:
                 yield from _value(at, spelled, value, processes.get(WEB, {}).get(spelled))
         elif spelled in _COMPARED:
             yield from _COMPARED[spelled](at, value, have)
+
+
+def _without_effect(wanted: Plain) -> tuple[str, ...]:
+    """The keys about routes that another one overrules."""
+    if wanted.get("no-route"):
+        return "routes", "random-route", "default-route"
+    return ("random-route", "default-route") if "routes" in wanted else ()
 
 
 def _value(at: str, key: str, wanted: Any, have: Any) -> Iterator[Operation]:

@@ -81,6 +81,8 @@ CHANGES: list[tuple[dict[str, Any], list[tuple[str, str, Any, Any]]]] = [
     ({"random-route": True}, []),
     ({"default-route": True}, []),
     ({"no-route": True}, [("add", "no-route", None, True)]),
+    ({"no_route": True, "routes": [{"route": "b.example.com"}]},
+     [("add", "no_route", None, True)]),
     ({"path": "x", "unknown": {"y": 1}}, []),
 ]  # fmt: skip
 
@@ -111,6 +113,18 @@ def test_all_of_a_new_app_is_new() -> None:
         "/applications/0/memory",
         "/applications/0/default-route",
         "/applications/0/env/A",
+    ]
+
+
+def test_listed_routes_need_no_default_one() -> None:
+    """Nor does an app that is to have none."""
+    listed = {"name": "n", "default-route": True, "routes": [{"route": "b.example.com"}]}
+    none = {"name": "n", "default-route": True, "no-route": True}
+
+    assert [one["path"] for one in diff([listed, none], {})] == [
+        "/applications/0/name",
+        "/applications/0/routes/0",
+        "/applications/1/name",
     ]
 
 
