@@ -6,6 +6,7 @@ import trio
 
 from appliance.kernel.errors import ApplianceError
 from appliance.stager.messages import ClearBuildCaches
+from fake_controller.conditions import among
 from fake_controller.controller import Controller
 from fake_controller.model import (
     App,
@@ -13,6 +14,7 @@ from fake_controller.model import (
     Deployment,
     Destination,
     Droplet,
+    NetworkPolicy,
     Package,
     Process,
     Revision,
@@ -41,6 +43,10 @@ async def delete_app(cc: Controller, runner: Runner, guid: str) -> None:
         for kind in OF_AN_APP:
             for record in tx.find(kind, app_guid=guid):
                 tx.delete(record)
+        for policy in tx.find(
+            NetworkPolicy, among("app_guid", [guid]) | among("destination_guid", [guid])
+        ):
+            tx.delete(policy)
         if app := tx.get(App, guid):  # not, when somebody else was faster
             tx.delete(app)
         return processes, droplets, packages

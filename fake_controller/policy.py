@@ -8,6 +8,7 @@ from fake_controller.access import (
     Policy,
     Rule,
     admins,
+    auditors,
     changed_in_organization,
     changed_in_space,
     either,
@@ -18,6 +19,7 @@ from fake_controller.access import (
 from fake_controller.conditions import ALL, NONE, is_
 from fake_controller.model import (
     App,
+    AppUsageEvent,
     AuditEvent,
     Build,
     Buildpack,
@@ -42,6 +44,7 @@ from fake_controller.model import (
     ServicePlan,
     ServicePlanVisibility,
     ServiceRouteBinding,
+    ServiceUsageEvent,
     Sidecar,
     Space,
     SpaceQuota,
@@ -160,6 +163,8 @@ POLICIES: dict[type[Record], Policy] = {
         lambda _: NONE,
     ),
     FeatureFlag: OF_ALL,
+    AppUsageEvent: Policy(auditors, lambda _: NONE),
+    ServiceUsageEvent: Policy(auditors, lambda _: NONE),
     # Whoever knows a job's guid has begun it.
     Job: Policy(lambda _: ALL, lambda _: NONE),
 }

@@ -40,6 +40,7 @@ from fake_controller.ssh_codes import Codes
 from fake_controller.store import Store, Tx, open_store
 from fake_controller.tasks import Tasks
 from fake_controller.tokens import Tokens, digest_password
+from fake_controller.usage import WATCHERS
 from fake_controller.workers import Workers
 
 PRUNE_EVERY = 5.0  # seconds between looks, at most, for instances that nobody speaks of
@@ -58,7 +59,7 @@ async def serve(
     """Run the controller until `kit.stopping`; ``started()`` gets its base URL."""
     async with room_folder(config.root, "controller") as root:
         database = root / "controller.sqlite" if config.root else None
-        async with open_store(database, kit.clock, kit.ids) as store:
+        async with open_store(database, kit.clock, kit.ids, WATCHERS) as store:
             await _run(config, kit, store, root, trace_log, about, task_status)
 
 

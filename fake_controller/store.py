@@ -6,7 +6,7 @@ one plain function of a `Tx`; it runs in the database's thread and commits as a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -50,8 +50,15 @@ class Tx:
     which the field is one.
     """
 
-    def __init__(self, connection: apsw.Connection, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        clock: Clock,
+        ids: Ids,
+        watchers: Mapping[type[Record], Watcher] = {},
+    ) -> None:
         self._connection = connection
+        self._watchers = watchers
         self.clock = clock
         self.ids = ids
 
@@ -62,6 +69,7 @@ class Tx:
         self._connection.execute(
             f"INSERT INTO {kind.table} (guid, doc) VALUES (?, ?)", (record.guid, _text(record))
         )
+        self._changed(None, record)
         return record
 
     def change(self, record: R, **values: Any) -> R:
@@ -70,11 +78,13 @@ class Tx:
         self._connection.execute(
             f"UPDATE {record.table} SET doc = ? WHERE guid = ?", (_text(changed), record.guid)
         )
+        self._changed(record, changed)
         return changed
 
     def delete(self, record: Record) -> None:
         """Forget *record*."""
         self._connection.execute(f"DELETE FROM {record.table} WHERE guid = ?", (record.guid,))
+        self._changed(record, None)
 
     def get(self, kind: type[R], guid: str | None) -> R | None:
         """The record, or None."""
@@ -140,6 +150,16 @@ class Tx:
             records = self.find(_kinds[table_of(step)], guid=guids)
         return list(records)
 
+    def _changed(self, before: Record | None, after: Record | None) -> None:
+        record = after or before
+        if record is not None and (watcher := self._watchers.get(type(record))):
+            watcher(self, before, after)
+
+
+#: Told of a record before and after a change, in its transaction; None before it was made,
+#: and after it was deleted.
+Watcher = Callable[[Tx, Any, Any], None]
+
 
 def _text(record: Record) -> str:
     return msgspec.json.encode(record).decode()
@@ -162,18 +182,25 @@ def _all_of(conditions: tuple[Condition, ...], where: dict[str, Any]) -> Conditi
 class Store:
     """Runs units of work."""
 
-    def __init__(self, database: Database, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+        watchers: Mapping[type[Record], Watcher] = {},
+    ) -> None:
         self._database = database
         self._clock = clock
         self._ids = ids
+        self._watchers = watchers
 
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run *work*, which changes nothing."""
-        return await self._database.read(lambda c: work(Tx(c, self._clock, self._ids)))
+        return await self._database.read(lambda c: work(self._tx(c)))
 
     async def write(self, work: Callable[[Tx], T]) -> T:
         """Run *work* and commit, or roll all of it back when it raises."""
-        return await self._database.write(lambda c: work(Tx(c, self._clock, self._ids)))
+        return await self._database.write(lambda c: work(self._tx(c)))
 
     async def get(self, kind: type[R], guid: str) -> R:
         """One record; raises "App not found" and the like."""
@@ -183,11 +210,19 @@ class Store:
         """Records that match; see `Tx.find`."""
         return await self.read(lambda tx: tx.find(kind, *conditions, **where))
 
+    def _tx(self, connection: apsw.Connection) -> Tx:
+        return Tx(connection, self._clock, self._ids, self._watchers)
+
 
 @asynccontextmanager
-async def open_store(path: Path | None, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
-    """The store in file *path*, or in memory."""
+async def open_store(
+    path: Path | None,
+    clock: Clock,
+    ids: Ids,
+    watchers: Mapping[type[Record], Watcher] = {},
+) -> AsyncIterator[Store]:
+    """The store in file *path*, or in memory; *watchers* are told of changes, by kind of record."""
     # The first script once made the tables; what lacks them gets them here, at each start.
     async with open_database(path, ("SELECT 1",)) as database:
         await database.write(lambda connection: connection.execute(_tables()))
-        yield Store(database, clock, ids)
+        yield Store(database, clock, ids, watchers)

@@ -48,7 +48,7 @@ def document(base: str, app_ssh: dict[str, Any] | None) -> dict[str, Any]:
         "logging": None,
         "log_stream": {"href": base},
         "network_policy_v0": None,
-        "network_policy_v1": None,
+        "network_policy_v1": {"href": f"{base}/networking/v1/external"},
         "routing": None,
         "credhub": None,
         "app_ssh": app_ssh,

@@ -33,6 +33,7 @@ from fake_controller.http import (
     log_cache,
     log_stream,
     manifests,
+    network_policies,
     openapi,
     organization_quotas,
     organizations,
@@ -58,6 +59,7 @@ from fake_controller.http import (
     staging,
     tasks,
     uaa,
+    usage_events,
     users,
 )
 from fake_controller.http.api import Api
@@ -109,6 +111,8 @@ RESOURCES = (
     log_stream,
     staging,
     audit_events,
+    usage_events,
+    network_policies,
     bulk,
     appliance,
     openapi,

@@ -17,6 +17,7 @@ from fake_controller.model.marketplace import (
     ServicePlan,
     ServicePlanVisibility,
 )
+from fake_controller.model.networking import NetworkPolicy
 from fake_controller.model.quotas import OrganizationQuota, Quota, SpaceQuota
 from fake_controller.model.record import Record
 from fake_controller.model.route_bindings import ServiceRouteBinding
@@ -32,12 +33,14 @@ from fake_controller.model.sidecars import Sidecar
 from fake_controller.model.staging import Build, Droplet, Package
 from fake_controller.model.tasks import Task
 from fake_controller.model.tenants import Organization, Role, Space, User
+from fake_controller.model.usage import AppUsageEvent, ServiceUsageEvent
 
 __all__ = [
     "RECORDS",
     "UNFINISHED",
     "Account",
     "App",
+    "AppUsageEvent",
     "AuditEvent",
     "Build",
     "Buildpack",
@@ -48,6 +51,7 @@ __all__ = [
     "EnvironmentGroup",
     "FeatureFlag",
     "Job",
+    "NetworkPolicy",
     "Operation",
     "Organization",
     "OrganizationQuota",
@@ -66,6 +70,7 @@ __all__ = [
     "ServicePlan",
     "ServicePlanVisibility",
     "ServiceRouteBinding",
+    "ServiceUsageEvent",
     "Setting",
     "Sidecar",
     "Space",
@@ -106,6 +111,9 @@ RECORDS: tuple[type[Record], ...] = (
     ServiceRouteBinding,
     Task,
     AuditEvent,
+    AppUsageEvent,
+    ServiceUsageEvent,
+    NetworkPolicy,
     Job,
     Setting,
     EnvironmentGroup,
