@@ -51,6 +51,7 @@ class Controller:
     bits: Bits
     tokens: Tokens
     codes: Codes  # for ssh
+    passcodes: Codes  # for logins without a password
     secrets: dict[str, str]  # user or client: password, for staging, bulk and registry
     background: trio.Nursery  # what goes on for as long as there is a controller
     work: trio.Nursery  # what has an end, and is given the time to come to it: builds, jobs

@@ -41,6 +41,25 @@ def accounts_where(text: str) -> Condition:
     return condition
 
 
+def group_matches(text: str, name: str) -> bool:
+    """Whether the filter *text* means the group *name*: ``displayName eq "…"``, or by id.
+
+    Raises:
+      UaaError: 400, *text* is no such filter.
+    """
+    tokens = _tokens(text)
+    if len(tokens) != 3 or tokens[0].lower() not in ("displayname", "id"):
+        raise _invalid(text)
+    operator, value = tokens[1].lower(), tokens[2].removeprefix('"').lower()
+    if operator == "eq":
+        return name.lower() == value
+    if operator == "co":
+        return value in name.lower()
+    if operator == "sw":
+        return name.lower().startswith(value)
+    raise _invalid(text)
+
+
 def _tokens(text: str) -> list[str]:
     """Words and parentheses; a quoted text keeps its first quote, to be told from a word."""
     found, at = [], 0

@@ -32,6 +32,7 @@ from fake_controller.model import (
     Build,
     Buildpack,
     Deployment,
+    RevokedToken,
 )
 from fake_controller.running import Runner
 from fake_controller.seeding import seed
@@ -39,7 +40,7 @@ from fake_controller.services.brokers import settle_brokers
 from fake_controller.ssh_codes import Codes
 from fake_controller.store import Store, Tx, open_store
 from fake_controller.tasks import Tasks
-from fake_controller.tokens import Tokens, digest_password
+from fake_controller.tokens import REFRESH_LIFETIME, Tokens, digest_password
 from fake_controller.usage import WATCHERS
 from fake_controller.workers import Workers
 
@@ -92,8 +93,10 @@ async def _run(
                     lifetime=config.token_lifetime,
                     issuer="appliance",
                     clock=kit.clock.time,
+                    revoked={one.guid for one in await store.find(RevokedToken)},
                 ),
                 codes=Codes(kit.ids.hex),
+                passcodes=Codes(kit.ids.hex),
                 secrets=secrets,
                 background=background,
                 work=work,
@@ -232,6 +235,10 @@ async def _prune(cc: Controller) -> None:
 
 def _open_books(tx: Tx, config: ControllerConfig, password: str) -> dict[str, str]:
     """Seed, and close what a stop has interrupted; returns the installation's secrets."""
+    for revoked in tx.find(RevokedToken):
+        # Such a token has expired by itself.
+        if revoked.created_at + REFRESH_LIFETIME < tx.clock.time():
+            tx.delete(revoked)
     for build in tx.find(Build, state="STAGING"):
         tx.change(build, state="FAILED", error=INTERRUPTED)
     settle_brokers(tx)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Any
 
-from fake_controller.errors import invalid_token, not_authenticated
+from fake_controller.errors import UaaError, invalid_token, not_authenticated
 from fake_controller.jws import NotSigned, sign, verified
 from fake_controller.model import Account
 
@@ -36,6 +36,17 @@ class Identity:
     type: str = "user"  # or client
     origin: str = "uaa"
     scopes: tuple[str, ...] = ()
+    token: str = ""  # the id of theirs, its jti
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refresh:
+    """What a refresh token stands for."""
+
+    user: str  # guid
+    client: str
+    scopes: tuple[str, ...]
+    revision: str  # of the account, see `revision_of`
 
 
 def digest_password(password: str) -> str:
@@ -56,40 +67,73 @@ def _scrypt(password: str, salt: str) -> str:
     return key.hex()
 
 
+def revision_of(account: Account) -> str:
+    """Changes with the password, so that refresh tokens from before it end."""
+    return hashlib.sha256(account.password.encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Tokens:
-    """Makes and checks JWTs with the installation's own key."""
+    """Makes and checks JWTs with the installation's own key.
+
+    Args:
+      key: What they are signed with.
+      revoked: Ids of tokens that do not count any more.
+    """
 
     key: str
     lifetime: float  # seconds
     issuer: str
     clock: Callable[[], float]  # seconds since 1970
+    revoked: set[str] = field(default_factory=set)
 
-    def for_user(self, user: Account, *, now: float, jti: str) -> dict[str, Any]:
-        """UAA's answer to a password or refresh grant."""
-        scopes = (*USER_SCOPES, *user.groups)
+    def for_user(
+        self,
+        user: Account,
+        *,
+        now: float,
+        jti: str,
+        client: str = "cf",
+        wanted: Collection[str] = (),
+        grant: str = "password",
+    ) -> dict[str, Any]:
+        """UAA's answer to a password or refresh grant, with the *wanted* scopes or all.
+
+        Raises:
+          UaaError: 400, the user has none of the scopes that are wanted.
+        """
+        scopes = _chosen((*USER_SCOPES, *user.groups), wanted)
         claims = {
             "jti": jti,
             "sub": user.guid,
             "user_id": user.guid,
             "user_name": user.username,
-            "email": user.username,
+            "email": user.emails[0] if user.emails else user.username,
             "origin": user.origin,
-            "client_id": "cf",
-            "cid": "cf",
-            "azp": "cf",
-            "grant_type": "password",
+            "client_id": client,
+            "cid": client,
+            "azp": client,
+            "grant_type": grant,
             "scope": list(scopes),
-            "aud": ["cf", "cloud_controller", "openid", "uaa"],
+            "aud": _audience(client, scopes),
         }
-        refresh = {"sub": user.guid, "typ": "refresh", "jti": f"{jti}-r"}
+        refresh = {
+            "sub": user.guid,
+            "typ": "refresh",
+            "jti": f"{jti}-r",
+            "cid": client,
+            "scope": list(scopes),
+            "rev_sig": revision_of(user),
+        }
         return self._answer(claims, scopes, now, jti) | {
             "refresh_token": self._sign(refresh, now, REFRESH_LIFETIME)
         }
 
-    def for_client(self, client: str, *, now: float, jti: str) -> dict[str, Any]:
+    def for_client(
+        self, client: str, authorities: Collection[str], *, now: float, jti: str
+    ) -> dict[str, Any]:
         """UAA's answer to client credentials: a token without a user."""
-        scopes = ("cloud_controller.admin_read_only", "uaa.none")
+        scopes = tuple(authorities)
         claims = {
             "jti": jti,
             "sub": client,
@@ -98,16 +142,22 @@ class Tokens:
             "azp": client,
             "grant_type": "client_credentials",
             "scope": list(scopes),
-            "aud": [client, "cloud_controller"],
+            "authorities": list(scopes),
+            "aud": _audience(client, scopes),
         }
         return self._answer(claims, scopes, now, jti)
 
-    def refreshed(self, token: str) -> str:
-        """The guid of the user whose refresh *token* this is. Raises CF-InvalidAuthToken."""
-        claims = self._claims(token)
+    def refreshed(self, token: str) -> Refresh:
+        """What the refresh *token* stands for. Raises CF-InvalidAuthToken."""
+        claims = self.claims(token)
         if claims.get("typ") != "refresh":
             raise invalid_token()
-        return str(claims["sub"])
+        return Refresh(
+            user=str(claims["sub"]),
+            client=str(claims.get("cid", "cf")),
+            scopes=tuple(claims.get("scope", ())),
+            revision=str(claims.get("rev_sig", "")),
+        )
 
     def identity(self, authorization: str) -> Identity:
         """Who sent the Authorization header. Raises CF-NotAuthenticated, CF-InvalidAuthToken."""
@@ -116,7 +166,7 @@ class Tokens:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise invalid_token()
-        claims = self._claims(token.strip())
+        claims = self.claims(token.strip())
         if claims.get("typ") == "refresh":
             raise invalid_token()
         scopes = tuple(str(scope) for scope in claims.get("scope", ()))
@@ -129,6 +179,7 @@ class Tokens:
             type="user" if "user_name" in claims else "client",
             origin=str(claims.get("origin", "")),
             scopes=scopes,
+            token=str(claims.get("jti", "")),
         )
 
     def _answer(
@@ -146,11 +197,32 @@ class Tokens:
         times = {"iat": int(now), "exp": int(now + lifetime), "iss": self.issuer, "zid": "uaa"}
         return sign(claims | times, self.key)
 
-    def _claims(self, token: str) -> dict[str, Any]:
+    def claims(self, token: str) -> dict[str, Any]:
+        """What *token* says, which is ours, valid and not revoked. Raises CF-InvalidAuthToken."""
         try:
             claims = verified(token, self.key)
         except NotSigned as error:
             raise invalid_token() from error
         if "sub" not in claims or not self.clock() < claims.get("exp", 0) + LEEWAY:
             raise invalid_token()
+        if str(claims.get("jti", "")).removesuffix("-r") in self.revoked:
+            raise invalid_token()
         return claims
+
+
+def _chosen(allowed: tuple[str, ...], wanted: Collection[str]) -> tuple[str, ...]:
+    """Those of *allowed* that are *wanted*; all, when nothing is."""
+    chosen = tuple(scope for scope in dict.fromkeys(allowed) if not wanted or scope in wanted)
+    if not chosen:
+        raise UaaError(
+            400,
+            "invalid_scope",
+            f"[{', '.join(sorted(wanted))}] is invalid. This user is not allowed any of the "
+            "requested scopes",
+        )
+    return chosen
+
+
+def _audience(client: str, scopes: Collection[str]) -> list[str]:
+    """Whom a token is for: the client, and the servers that its scopes are about."""
+    return sorted({client, *(scope.partition(".")[0] for scope in scopes)})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import msgspec
 import trio
 from quart import Response, request
@@ -11,15 +9,14 @@ from quart import Response, request
 from fake_controller import present
 from fake_controller.accounts import new_account
 from fake_controller.conditions import ALL, same_text
-from fake_controller.errors import CloudError, UaaError
+from fake_controller.errors import UaaError
 from fake_controller.http.api import Api
+from fake_controller.http.scim import identity_of, may, page_asked, scim_body
 from fake_controller.model import Account
 from fake_controller.scim import accounts_where
 from fake_controller.store import Tx
-from fake_controller.tokens import USER_SCOPES, Identity, digest_password, password_matches
+from fake_controller.tokens import USER_SCOPES, digest_password, password_matches
 
-T = TypeVar("T")
-PER_PAGE = 100  # and the most
 LONGEST = 255  # characters of a name or a password
 
 
@@ -54,7 +51,7 @@ def routes(api: Api) -> None:
     async def users() -> Response:
         may(api, "scim.read")
         wanted = accounts_where(text) if (text := request.args.get("filter", "").strip()) else ALL
-        start, count = _number("startIndex", 1), min(_number("count", PER_PAGE), PER_PAGE)
+        start, count = page_asked()
 
         def look(tx: Tx) -> tuple[list[Account], int]:
             found = tx.find(
@@ -69,7 +66,7 @@ def routes(api: Api) -> None:
     @api.post("/Users", public=True)
     async def create() -> Response:
         may(api, "scim.write")
-        wanted = await _body(api, ScimUser)
+        wanted = await scim_body(api, ScimUser)
         origin = wanted.origin or "uaa"
         if origin == "uaa" and not wanted.password:
             raise UaaError(400, "invalid_password", "Password must be at least 1 characters long.")
@@ -97,7 +94,7 @@ def routes(api: Api) -> None:
     @api.route("PUT", "/Users/<guid>", public=True)
     async def update(guid: str) -> Response:
         may(api, "scim.write")
-        wanted = await _body(api, ScimUser)
+        wanted = await scim_body(api, ScimUser)
 
         def work(tx: Tx) -> Account:
             account = _account(tx, guid)
@@ -121,7 +118,7 @@ def routes(api: Api) -> None:
     @api.route("PUT", "/Users/<guid>/password", public=True)
     async def set_password(guid: str) -> Response:
         asker = identity_of(api)
-        wanted = await _body(api, NewPassword)
+        wanted = await scim_body(api, NewPassword)
         own = asker.guid == guid
         if not own:
             may(api, "scim.write")
@@ -141,30 +138,6 @@ def routes(api: Api) -> None:
             )
         )
         return api.json({"status": "ok", "message": "password updated"})
-
-
-def identity_of(api: Api) -> Identity:
-    """Who asks; refusals are in UAA's form."""
-    try:
-        return api.identity()
-    except CloudError as error:
-        if not request.headers.get("Authorization"):
-            why = "Full authentication is required to access this resource"
-            raise UaaError(401, "unauthorized", why) from error
-        raise UaaError(401, "invalid_token", "The token is invalid or expired.") from error
-
-
-def may(api: Api, scope: str) -> None:
-    """Raises UAA's 403 unless the asker has *scope*."""
-    if not {scope, "uaa.admin"} & set(identity_of(api).scopes):
-        raise UaaError(403, "insufficient_scope", "Insufficient scope for this resource")
-
-
-async def _body(api: Api, kind: type[T]) -> T:
-    try:
-        return await api.body(kind)
-    except CloudError as error:
-        raise UaaError(400, "invalid_scim_resource", str(error)) from error
 
 
 async def _digest(password: str) -> str:
@@ -202,10 +175,3 @@ def _values(wanted: ScimUser) -> dict[str, object]:
         "family_name": name.family_name,
         "emails": tuple(email.value for email in wanted.emails),
     }
-
-
-def _number(key: str, default: int) -> int:
-    text = request.args.get(key, str(default))
-    if not text.isascii() or not text.isdigit():
-        raise UaaError(400, "scim", f"{key} must be a whole number")
-    return int(text[:12])

@@ -5,7 +5,7 @@ A field that ends in ``_guid`` leads to another record: ``app_guid`` to an `App`
 
 from __future__ import annotations
 
-from fake_controller.model.accounts import Account
+from fake_controller.model.accounts import Account, Client, RevokedToken
 from fake_controller.model.apps import App, Process
 from fake_controller.model.buildpacks import Buildpack, Stack
 from fake_controller.model.deployments import Deployment, Revision
@@ -44,6 +44,7 @@ __all__ = [
     "AuditEvent",
     "Build",
     "Buildpack",
+    "Client",
     "Deployment",
     "Destination",
     "Domain",
@@ -60,6 +61,7 @@ __all__ = [
     "Quota",
     "Record",
     "Revision",
+    "RevokedToken",
     "Role",
     "Route",
     "ServiceBroker",
@@ -87,6 +89,8 @@ RECORDS: tuple[type[Record], ...] = (
     Space,
     User,
     Account,
+    Client,
+    RevokedToken,
     Role,
     Domain,
     Route,

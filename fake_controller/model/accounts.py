@@ -25,3 +25,24 @@ class Account(Record):
     emails: tuple[str, ...] = ()
     active: bool = True
     version: int = 0  # changes so far, as SCIM counts them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Client(Record):
+    """A program that asks for tokens; its guid is the ``client_id``."""
+
+    table: ClassVar[str] = "oauth_clients"
+
+    secret: str = ""  # salted scrypt digest; "" is the empty secret
+    name: str = ""
+    grants: tuple[str, ...] = ("client_credentials",)
+    authorities: tuple[str, ...] = ("uaa.none",)  # scopes of its own
+    scopes: tuple[str, ...] = ()  # what it may be given of a user's
+    redirect_uris: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RevokedToken(Record):
+    """A token that does not count any more; its guid is the token's id."""
+
+    table: ClassVar[str] = "revoked_tokens"

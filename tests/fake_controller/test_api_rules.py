@@ -26,6 +26,7 @@ async def test_root_documents_need_no_token(cloud: Cloud) -> None:
     assert (await cloud.call("GET", "/login", expect=200))["prompts"].keys() == {
         "username",
         "password",
+        "passcode",
     }
     assert (await cloud.call("GET", "/api/v1/info", expect=200))["version"] >= "2"
 
