@@ -87,6 +87,9 @@ def plan(
 
     if config.runs("logs"):
         yield Planned("logs", "logs", config.logs)
+    if config.runs("ssh"):  # early, since it makes its key meanwhile
+        ssh = replace(config.ssh, bind=binds["ssh"], root=root(config.ssh.root, "ssh"))
+        yield Planned("ssh", "ssh", ssh)
     for number, url in enumerate(here):
         name, archiver = f"archiver-{number}", config.archiver
         archiver = replace(
@@ -124,9 +127,6 @@ def plan(
             client_secret=secrets.registry,
         )
         yield Planned("registry", "registry", registry)
-    if config.runs("ssh"):
-        ssh = replace(config.ssh, bind=binds["ssh"], root=root(config.ssh.root, "ssh"))
-        yield Planned("ssh", "ssh", ssh)
     if config.runs("controller"):
         settings = replace(
             config.controller,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import asyncssh
@@ -36,7 +37,7 @@ Channel = asyncssh.SSHServerChannel[bytes] | asyncssh.SSHTCPChannel[bytes]
 class Passage:
     """What both kinds of channel have in common: bytes each way, each side waiting for the other.
 
-    All methods are the library's to call, but for `_pump`.
+    The public methods are for the library to call.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,10 @@ class Passage:
         self._task: asyncio.Task[None] | None = None
         self._input_over = asyncio.Event()  # the client sends no more
         self._channel: Channel
+
+    def session_started(self) -> None:
+        """All has been requested, and bytes may flow."""
+        self._task = asyncio.get_running_loop().create_task(self._attend())
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Pass input on, as far as there is credit."""
@@ -88,6 +93,14 @@ class Passage:
         for kind, payload in self._early:
             wire.send(kind, payload)
         self._early.clear()
+
+    async def _attend(self) -> None:
+        with suppress(OSError):  # the client has gone, and the library is about to say so
+            await self._run()
+
+    async def _run(self) -> None:
+        """Stay with the channel to its end."""
+        raise NotImplementedError
 
     async def _pump(self, wire: Wire) -> Exit | None:
         """Pass on what the DEA sends; how the program ended, or None."""
@@ -154,10 +167,6 @@ class Session(Passage, asyncssh.SSHServerSession[bytes]):
         self._wanted = replace(self._wanted, subsystem=subsystem, terminal=None)
         return subsystem == "sftp"
 
-    def session_started(self) -> None:
-        """All has been requested."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
     def terminal_size_changed(
         self,
         width: int,
@@ -204,10 +213,6 @@ class Forward(Passage, asyncssh.SSHTCPSession[bytes]):
     def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
         """There is a channel."""
         self._channel = chan
-
-    def session_started(self) -> None:
-        """Bytes may flow."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
         assert self._wire is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 
 from appliance.dea.messages_ssh import OpenSession, SessionPlace
@@ -63,6 +64,12 @@ class Gate:
     def left(self, admitted: SshAuthorized, client: str) -> None:
         """The connection has ended."""
         self._log(admitted, f"Remote access ended for {client}")
+
+    def broken(self, client: str, error: Exception) -> None:
+        """A client talks nonsense; or we have a bug, and this is where it shows."""
+        said = "".join(traceback.format_exception(error))
+        why = f"{type(error).__name__}: {error}"
+        self.kit.trace.event("ssh.broken", client=client, why=why, traceback=said)
 
     def _log(self, admitted: SshAuthorized, text: str) -> None:
         source = admitted.app_id

@@ -18,7 +18,7 @@ from appliance.ssh.thread import Thread
 from appliance.ssh.wire import Wire
 from fake_controller.messages import SshAuthorized
 
-LOGIN_SECONDS = 60.0  # for a client to log in
+LOGIN_SECONDS = 30.0  # for a client to log in
 TRIES = 3  # codes that one client may try
 ALIVE_SECONDS = 30.0  # between two looks whether a silent client is there
 VERSION = "appliance"
@@ -72,8 +72,10 @@ class Door:
                 await connection.wait_closed()
             finally:
                 self._connections.discard(connection)
-        except (asyncssh.Error, OSError):
-            pass  # it has not logged in, or has gone; its own log tells it why
+        except Exception:
+            # It has not logged in, has gone, or talks nonsense, for which the library raises
+            # whatever it stumbles over; `Visitor.connection_lost` has told what it was.
+            pass
         finally:
             sock.close()
             self._thread.tell(self._gone)
@@ -95,7 +97,9 @@ class Visitor(asyncssh.SSHServer):
         self._connection = conn
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """It is gone; *exc* is why, unless it has said goodbye."""
+        if exc is not None and not isinstance(exc, asyncssh.Error | OSError):
+            self._thread.tell(lambda: self._gate.broken(self._client, exc))
         if (admitted := self._admitted) is not None:
             self._thread.tell(lambda: self._gate.left(admitted, self._client))
 

@@ -24,6 +24,8 @@ from appliance.ssh.thread import Thread
 if TYPE_CHECKING:
     from appliance.ssh.server import Door
 
+NO_FILES_SECONDS = 0.1  # before the next try when there is no descriptor left
+
 
 @dataclass
 class Room:
@@ -74,10 +76,12 @@ async def serve(
             kit.health.mark(kit.room, "ready")
             kit.trace.event("ssh.listening", host=host, port=port)
             task_status.started(f"ssh://[{host}]:{port}" if ":" in host else f"ssh://{host}:{port}")
-            await kit.stopping.wait()
-            kit.health.mark(kit.room, "draining")
-            if room.thread is not None:
-                await room.thread.aclose()
+            try:
+                await kit.stopping.wait()
+                kit.health.mark(kit.room, "draining")
+            finally:
+                if room.thread is not None:
+                    await room.thread.aclose()
             background.cancel_scope.cancel()
     finally:
         for opened in room.sockets:
@@ -90,6 +94,7 @@ async def _get_key(room: Room) -> None:
     root = room.config.root
     room.key = await host_key(room.kit.spawner, None if root is None else Path(root))
     room.keyed.set()
+    room.kit.trace.event("ssh.keyed", fingerprint=room.key.fingerprint)
     room.kit.publish(_about(room, room.key))
 
 
@@ -119,7 +124,11 @@ async def _accept(room: Room, opened: socket.socket, nursery: trio.Nursery) -> N
         while True:
             while room.clients >= room.config.max_clients:
                 await room.left.wait()
-            stream = await listener.accept()
+            try:
+                stream = await listener.accept()
+            except OSError:
+                await trio.sleep(NO_FILES_SECONDS)
+                continue
             room.clients += 1
             room.served += 1
             await room.keyed.wait()

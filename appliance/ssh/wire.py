@@ -7,7 +7,7 @@ from collections import deque
 
 from appliance.dea.messages_ssh import BEGUN, REFUSED, WANT, SessionPlace, Wanted
 from appliance.kernel.bus.codec import encode
-from appliance.kernel.frames import LONGEST, Frames, frame
+from appliance.kernel.frames import LONGEST, BadFrame, Frames, frame
 from appliance.ssh.gate import Refused
 
 CHUNK = 64 * 1024  # bytes
@@ -61,11 +61,11 @@ class Wire:
         while not self._ready:
             try:
                 data = await self._reader.read(CHUNK)
-            except OSError:
+                self._ready.extend(self._frames.feed(data))
+            except (OSError, BadFrame):
                 return None
             if not data:
                 return None
-            self._ready.extend(self._frames.feed(data))
         return self._ready.popleft()
 
     def close(self) -> None:

@@ -36,6 +36,7 @@ class Site:
     answer: SshAuthorized = field(
         default_factory=lambda: SshAuthorized(droplet="d1", index=0, app_id="app-1", username="me")
     )
+    stop: Callable[[], None] = lambda: None  # of the ssh room
     _codes: set[str] = field(default_factory=set)
 
     def code(self) -> str:
@@ -107,7 +108,7 @@ async def a_site(
         async with trio.open_nursery() as nursery:
             url = await nursery.start(partial(serve, config, kit))
             about = await kit.request(SshLocate(), SshAdvertise, timeout=10)
-            site = Site(world, int(url.rpartition(":")[2]), about)
+            site = Site(world, int(url.rpartition(":")[2]), about, stop=kit.stopping.set)
             async with trio.open_nursery() as others:
                 await others.start(site.controller)
                 world.start(world.order(app(WEB), env=["MINE=yes"]))
@@ -117,8 +118,8 @@ async def a_site(
                 others.cancel_scope.cancel()
 
 
-@pytest.fixture(params=["auto", "off"])
+@pytest.fixture
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    """A site whose app is confined as this machine can, and one whose app is not."""
-    async with a_site(request.param) as one:
+    """A site whose app is confined as this machine can, or as the test's parameter says."""
+    async with a_site(getattr(request, "param", "auto")) as one:
         yield one

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncssh
@@ -16,13 +15,6 @@ from .conftest import USER, Site, a_site
 pytestmark = pytest.mark.other_users
 
 DATA = os.urandom(3_000_001)
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    """A site whose app is confined as this machine can."""
-    async with a_site() as one:
-        yield one
 
 
 @pytest.fixture

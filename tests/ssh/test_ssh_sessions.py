@@ -14,7 +14,11 @@ from .conftest import Site
 
 pytestmark = pytest.mark.other_users
 
+#: For what the sandbox makes a difference to.
+confined_or_not = pytest.mark.parametrize("site", ["auto", "off"], indirect=True)
 
+
+@confined_or_not
 async def test_a_command_has_its_streams_and_its_status(site: Site) -> None:
     """In the app's folder, with the app's environment and what the client adds."""
     done = await site.run(
@@ -42,6 +46,7 @@ async def test_much_goes_both_ways(site: Site) -> None:
     assert done.stdout == data
 
 
+@confined_or_not
 async def test_a_shell_with_a_terminal_is_resized(site: Site) -> None:
     """Its size is the client's, and follows it."""
 
@@ -76,6 +81,7 @@ async def test_several_channels_share_a_connection(site: Site) -> None:
     assert len(site.asked) == 1
 
 
+@confined_or_not
 async def test_who_vanishes_leaves_nobody_behind(site: Site) -> None:
     """Their programs end, though they neither read nor write."""
 
@@ -110,6 +116,7 @@ async def test_a_slow_reader_gets_all_of_it(site: Site) -> None:
     assert await site.client(read_slowly) == 3_000_000
 
 
+@confined_or_not
 async def test_connections_are_forwarded_to_the_apps_own_port(site: Site) -> None:
     """As ``ssh -L`` asks for; and nobody listening is told."""
     port = (await site.world.running())["port"]
@@ -141,6 +148,7 @@ async def test_other_requests_are_refused_and_do_no_harm(site: Site) -> None:
     assert await site.client(ask) == "still\n"
 
 
+@confined_or_not
 async def test_sessions_end_with_their_instance(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
