@@ -18,6 +18,7 @@ from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.blob_plane import Spooled
 from appliance.stager.messages import StagingReply
 from fake_controller import deleting
+from fake_controller.asking import StagerLost, ask_stager
 from fake_controller.builds import Failure, note_failed, note_staged
 from fake_controller.controller import Controller, Upload
 from fake_controller.model import App, Build
@@ -25,6 +26,7 @@ from fake_controller.staging_request import staging_request
 
 NO_STAGER = "no-stager"
 NO_ANSWER = "staging-timed-out"
+TRIES = 3  # stagers that are asked, when one after the other is lost
 
 
 async def stage(cc: Controller, build: Build, app: App) -> None:
@@ -33,12 +35,8 @@ async def stage(cc: Controller, build: Build, app: App) -> None:
     kit.trace.event("push.started", app=app.guid, name=app.name, build=build.guid)
     cc.log(app.guid, f"Creating build for app with guid {app.guid}")
 
-    upload = Upload(app_guid=app.guid, build_guid=build.guid)
-    upload_id = kit.ids.hex()
-    cc.uploads[upload_id] = upload
-    request = await cc.store.read(lambda tx: staging_request(tx, cc, build, app, upload_id))
     try:
-        reply = await kit.request(request, StagingReply, timeout=cc.config.staging_timeout)
+        upload, reply = await _asked(cc, build, app)
     except NoResponders:
         why = "No stager is there to take the app."
         await _failed(cc, build, Failure(why=why, code=NO_STAGER, exit_code=20))
@@ -49,9 +47,9 @@ async def stage(cc: Controller, build: Build, app: App) -> None:
         failure = Failure(why=why, code=NO_ANSWER, exit_code=27, cloud_error=told)
         await _failed(cc, build, failure)
         return
-    finally:
-        # One shot: a droplet that comes later belongs to nobody.
-        del cc.uploads[upload_id]
+    except StagerLost as error:
+        await _failed(cc, build, Failure(why=str(error), code=error.code, exit_code=27))
+        return
 
     if reply.error is None and not upload.stored.is_set():
         why = "The stager reports success, but no droplet arrived."
@@ -65,6 +63,30 @@ async def stage(cc: Controller, build: Build, app: App) -> None:
     else:
         await deleting.forget_droplet(cc, app.guid, upload.sha1)
     cc.build_changed()
+
+
+async def _asked(cc: Controller, build: Build, app: App) -> tuple[Upload, StagingReply]:
+    """What a stager made of it; when one is lost meanwhile, another one is asked."""
+    for _ in range(TRIES - 1):
+        try:
+            return await _ask_one(cc, build, app)
+        except StagerLost as error:
+            cc.kit.trace.event("stager.lost", app=app.guid, build=build.guid)
+            cc.log(app.guid, f"{error} Asking another one.")
+    return await _ask_one(cc, build, app)
+
+
+async def _ask_one(cc: Controller, build: Build, app: App) -> tuple[Upload, StagingReply]:
+    upload = Upload(app_guid=app.guid, build_guid=build.guid)
+    upload_id = cc.kit.ids.hex()
+    cc.uploads[upload_id] = upload
+    request = await cc.store.read(lambda tx: staging_request(tx, cc, build, app, upload_id))
+    try:
+        reply = await ask_stager(cc.kit, request, timeout=cc.config.staging_timeout)
+    finally:
+        # One shot: a droplet that comes later belongs to nobody.
+        del cc.uploads[upload_id]
+    return upload, reply
 
 
 async def _failed(

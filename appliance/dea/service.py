@@ -95,6 +95,7 @@ async def serve(
             background.start_soon(every, config.advertise, dea.advertise)
             background.start_soon(every, config.register, dea.register_all)
             background.start_soon(reap, dea)
+            background.start_soon(announce_again, dea)
             dea.voice.hello(dea.hello)
             dea.advertise()
             kit.health.mark(kit.room, "ready")
@@ -142,6 +143,16 @@ async def every(seconds: float, say: Callable[[], None]) -> None:
     while True:
         await trio.sleep(seconds)
         say()
+
+
+async def announce_again(dea: Dea) -> None:
+    """Say all that others must know of us after each outage of the bus, until cancelled."""
+    while True:
+        await dea.shared.kit.bus.reconnected()
+        dea.voice.hello(dea.hello)
+        dea.advertise()
+        dea.heartbeat()
+        dea.register_all()
 
 
 async def reap(dea: Dea) -> None:

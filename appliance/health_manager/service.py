@@ -95,6 +95,7 @@ class HealthManager:
                 await nursery.start(listener)
             self.kit.publish(HealthManagerStart())
             nursery.start_soon(self._manage)
+            nursery.start_soon(self._after_outages)
             task_status.started(nursery.cancel_scope)
 
     async def _manage(self) -> None:
@@ -110,6 +111,14 @@ class HealthManager:
                     self._look = True
             self._order()
             await self._pause(wake, looked_at)
+
+    async def _after_outages(self) -> None:
+        """Look again when the bus is back: changes and exits may have been missed."""
+        while True:
+            await self.kit.bus.reconnected()
+            self.kit.publish(HealthManagerStart())
+            self._look = True
+            self._changed()
 
     async def _read(self) -> bool:
         try:

@@ -55,6 +55,7 @@ async def serve(
         ):
             background.start_soon(_hear, heard, proxy, start)
             background.start_soon(_prune, proxy)
+            background.start_soon(_ask_again, kit, start)
             background.start_soon(proxy.watch.run)
             background.start_soon(proxy.access.run)
             await background.start(partial(_status, config, kit, proxy))
@@ -197,6 +198,13 @@ def _unregister(body: RouterUnregister, proxy: Proxy) -> None:
         proxy.kit.trace.event("route.unregistered", uri=uri, endpoint=f"{body.host}:{body.port}")
     if removed:
         proxy.pool.forget(address)
+
+
+async def _ask_again(kit: Kit, start: RouterStart) -> None:
+    """Ask for all routes after each outage of the bus: some may have been announced meanwhile."""
+    while True:
+        await kit.bus.reconnected()
+        kit.publish(start)
 
 
 async def _prune(proxy: Proxy) -> None:

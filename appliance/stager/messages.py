@@ -134,3 +134,21 @@ class ClearBuildCaches:
     subject: ClassVar[str] = "staging.cache.clear"
 
     app_id: str | None = None  # of one app; None: of all
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskQuestion:
+    """How is the task? Sent to ``staging.task.TASK_ID``; whoever has it answers by `TaskState`.
+
+    Ours: an asker whose answer may be lost, with a stager or a NATS server, finds out.
+    """
+
+    subject: ClassVar[str] = "staging.task.*"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskState:
+    """Answer to `TaskQuestion`, from the stager that has the task, or had it lately."""
+
+    state: str  # running or finished
+    reply: StagingReply | None = None  # of a finished one: what was, or should have been, answered

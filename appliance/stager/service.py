@@ -18,7 +18,13 @@ from appliance.kernel.process.folders import room_folder
 from appliance.stager.buildpacks.shelf import Shelf
 from appliance.stager.caches import Caches
 from appliance.stager.errors import StagerBusy, StagerStopping, StagingError
-from appliance.stager.messages import ClearBuildCaches, StagingReply, StagingRequest
+from appliance.stager.messages import (
+    ClearBuildCaches,
+    StagingReply,
+    StagingRequest,
+    TaskQuestion,
+    TaskState,
+)
 from appliance.stager.task import FAILED, Task
 
 DRAIN = 20.0  # seconds that running tasks get to finish when the stager stops
@@ -71,6 +77,7 @@ async def _serve(
                 )
 
             url = await background.start(component)
+            telling = await background.start(desk.tell)
             async with trio.open_nursery() as working:
                 async with AsyncExitStack() as subscriptions, trio.open_nursery() as listening:
                     for queue in config.queues:
@@ -88,6 +95,7 @@ async def _serve(
                     kit.health.mark(kit.room, "draining")
                     listening.cancel_scope.cancel()
                 working.cancel_scope.deadline = trio.current_time() + DRAIN
+            telling.cancel()
     finally:
         with trio.CancelScope(shield=True):
             await sandbox.remove(tasks)
@@ -168,10 +176,24 @@ class Desk:
             await self.caches.clear(received.body.app_id)
             self.kit.trace.event("cache.cleared", app=received.body.app_id or "all")
 
+    async def tell(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+        """Answer questions about our tasks until the scope given to ``started()`` is cancelled.
+
+        Those about others are for others to answer.
+        """
+        with trio.CancelScope() as scope:
+            async with self.kit.bus.subscribe(TaskQuestion.subject) as questions:
+                task_status.started(scope)
+                async for question in questions:
+                    known = self._known.get(question.subject.rpartition(".")[2])
+                    if known is not None:
+                        state = "finished" if known.reply else "running"
+                        self.answer(question, TaskState(state=state, reply=known.reply))
+
     def _most(self) -> int:
         return self.config.max_active_tasks + self.config.max_waiting_tasks
 
-    def answer(self, message: Message, reply: StagingReply) -> None:
+    def answer(self, message: Message, reply: StagingReply | TaskState) -> None:
         """Send *reply* to whoever sent *message*."""
         if message.reply:
             self.kit.bus.publish(message.reply, encode(reply), headers=self.kit.headers())

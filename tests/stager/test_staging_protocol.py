@@ -14,11 +14,12 @@ import trio
 import trio.testing
 
 from appliance.config import PackageCacheConfig, StagerConfig
+from appliance.kernel.bus import RequestTimeout
 from appliance.kernel.kit import joined
 from appliance.logs.messages import LogLines
 from appliance.package_cache import service as package_cache
 from appliance.stager import service
-from appliance.stager.messages import Properties, StagingReply
+from appliance.stager.messages import Properties, StagingReply, TaskQuestion, TaskState
 from tests.package_cache.conftest import make_wheel
 from tests.stager.conftest import Bench, running_bench, staging_info_of, started
 
@@ -60,6 +61,16 @@ async def test_absent_fields_are_absent_on_the_wire(bench: Bench) -> None:
 
     message = await bench.kit.bus.request("staging", encode(bench.request()), timeout=30)
     assert "error" not in json.loads(message.data)
+
+
+async def test_a_stager_tells_how_a_task_is(bench: Bench) -> None:
+    """Of its own ones: what it answered is told again; of others it says nothing."""
+    bench.push(HELLO)
+    reply = await bench.stage(task_id="t1")
+    state = await bench.kit.request(TaskQuestion(), TaskState, subject="staging.task.t1", timeout=5)
+    assert (state.state, state.reply) == ("finished", reply)
+    with pytest.raises(RequestTimeout):
+        await bench.kit.bus.request("staging.task.t2", b"{}", timeout=0.1)
 
 
 async def test_the_same_app_gives_the_same_droplet(bench: Bench) -> None:

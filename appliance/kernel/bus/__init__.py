@@ -125,6 +125,12 @@ class Bus(Protocol):
     ) -> AbstractAsyncContextManager[Subscription]:
         """Publish and receive any number of answers while the context is open."""
 
+    async def reconnected(self) -> None:
+        """Return after the next outage, once it is over: what was said meanwhile may be lost.
+
+        On a bus without outages, never.
+        """
+
     def figures(self) -> Mapping[str, object]:
         """How the bus is, for /varz: its kind, whether it is connected, and what was lost."""
 

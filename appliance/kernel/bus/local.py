@@ -157,6 +157,10 @@ class LocalBus:
             del self._inboxes[inbox]
             self._forget(mailbox)
 
+    async def reconnected(self) -> None:
+        """Never return: this bus has no outages."""
+        await trio.sleep_forever()
+
     def figures(self) -> Mapping[str, object]:
         """How the bus is: what is dropped is lost to single subscribers alone."""
         return {

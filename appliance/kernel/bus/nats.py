@@ -71,7 +71,13 @@ async def open_nats_bus(
       BusClosed: none of the servers answers, or they refuse us.
     """
     login = (login or NatsLogin()).with_urls(urls)
-    link = ThreadLink(NatsConnection(list(urls), login, name, timeout), report)
+
+    def told(what: str, why: str) -> None:
+        report(what, why)
+        if what == "bus.reconnected":
+            bus.came_back()
+
+    link = ThreadLink(NatsConnection(list(urls), login, name, timeout), told)
     bus = RemoteBus(link)
     try:
         await link.start(bus.deliver, bus.finish)

@@ -49,6 +49,7 @@ class RemoteBus:
         self._inboxes: dict[str, Answer | Mailbox] = {}  # by the whole reply subject
         self._numbers = count(INBOXES + 1)
         self._closed = False
+        self._back = trio.Event()
         self._dropped = 0  # messages that subscribers of the past were too slow for
 
     @property
@@ -131,6 +132,15 @@ class RemoteBus:
         finally:
             del self._inboxes[inbox]
             mailbox.discard()
+
+    async def reconnected(self) -> None:
+        """Return after the next outage, once it is over: what was said meanwhile may be lost."""
+        await self._back.wait()
+
+    def came_back(self) -> None:
+        """The connection is back, with all subscriptions."""
+        self._back.set()
+        self._back = trio.Event()
 
     def figures(self) -> Mapping[str, object]:
         """How the bus is: whether a server is in reach, and what this process dropped."""
