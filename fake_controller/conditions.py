@@ -44,6 +44,10 @@ class Condition:
             return self
         return Condition(f"({self.sql} OR {other.sql})", self.values + other.values)
 
+    def seen_from(self, step: str) -> Condition:
+        """This condition on the record that *step* leads to, as one on where it leads from."""
+        return _step(step, self)
+
     def __invert__(self) -> Condition:
         return Condition(f"NOT {self.sql}", self.values)
 
@@ -202,14 +206,17 @@ def through(path: str, condition: Condition) -> Condition:
 
 def _through(steps: list[str], found: Condition) -> Condition:
     for step in reversed(steps):
-        if back := _BACK.fullmatch(step):
-            table, reference = back.groups()
-            inner = f"SELECT {column(reference)} FROM {table} WHERE {found.sql}"
-            found = Condition(f"guid IN ({inner})", found.values)
-        else:
-            inner = f"SELECT guid FROM {table_of(step)} WHERE {found.sql}"
-            found = Condition(f"{column(f'{step}_guid')} IN ({inner})", found.values)
+        found = _step(step, found)
     return found
+
+
+def _step(step: str, found: Condition) -> Condition:
+    if back := _BACK.fullmatch(step):
+        table, reference = back.groups()
+        inner = f"SELECT {column(reference)} FROM {table} WHERE {found.sql}"
+        return Condition(f"guid IN ({inner})", found.values)
+    inner = f"SELECT guid FROM {table_of(step)} WHERE {found.sql}"
+    return Condition(f"{column(f'{step}_guid')} IN ({inner})", found.values)
 
 
 def _plain(value: Any) -> Any:

@@ -10,9 +10,11 @@ from fake_controller.errors import CloudError
 from fake_controller.model import (
     App,
     Domain,
+    Entitlement,
     Organization,
     Role,
     Route,
+    SecurityGroupBinding,
     ServiceInstance,
     ServiceInstanceShare,
     Space,
@@ -23,8 +25,8 @@ from fake_controller.services.instances import delete_instance
 from fake_controller.store import Tx
 
 #: What goes with a space, besides apps, routes and service instances.
-OF_A_SPACE = (Role, ServiceInstanceShare)
-OF_AN_ORGANIZATION = (Role, SpaceQuota, Domain)
+OF_A_SPACE = (Role, ServiceInstanceShare, SecurityGroupBinding)
+OF_AN_ORGANIZATION = (Role, SpaceQuota, Domain, Entitlement)
 
 
 async def delete_space(cc: Controller, runner: Runner, guid: str) -> None:

@@ -27,6 +27,7 @@ from fake_controller.model import (
     Domain,
     Droplet,
     FeatureFlag,
+    IsolationSegment,
     Job,
     Organization,
     OrganizationQuota,
@@ -36,6 +37,8 @@ from fake_controller.model import (
     Revision,
     Role,
     Route,
+    SecurityGroup,
+    SecurityGroupBinding,
     ServiceBroker,
     ServiceCredentialBinding,
     ServiceInstance,
@@ -163,6 +166,21 @@ POLICIES: dict[type[Record], Policy] = {
         lambda _: NONE,
     ),
     FeatureFlag: OF_ALL,
+    IsolationSegment: Policy(
+        either(
+            auditors,
+            seen_in_organization("entitlements[isolation_segment_guid].organization_guid"),
+        ),
+        admins,
+    ),
+    SecurityGroup: Policy(
+        either(
+            lambda _: is_("running", True) | is_("staging", True),
+            seen_in_space("security_group_bindings[security_group_guid].space_guid"),
+        ),
+        admins,
+    ),
+    SecurityGroupBinding: Policy(seen_in_space("space_guid"), admins),
     AppUsageEvent: Policy(auditors, lambda _: NONE),
     ServiceUsageEvent: Policy(auditors, lambda _: NONE),
     # Whoever knows a job's guid has begun it.

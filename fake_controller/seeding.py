@@ -10,11 +10,13 @@ from fake_controller.model import (
     Account,
     Domain,
     FeatureFlag,
+    IsolationSegment,
     Organization,
     OrganizationQuota,
     Setting,
     Space,
 )
+from fake_controller.model.isolation import SHARED_SEGMENT
 from fake_controller.store import Tx
 from fake_controller.tokens import ADMIN_GROUPS
 
@@ -40,6 +42,8 @@ def seed(tx: Tx, config: ControllerConfig, password: str) -> dict[str, str]:
         tx.new(Space, organization_guid=organization.guid, name=config.space)
     if tx.first(Domain, name=config.app_domain) is None:
         tx.new(Domain, name=config.app_domain)
+    if tx.get(IsolationSegment, SHARED_SEGMENT) is None:
+        tx.new(IsolationSegment, guid=SHARED_SEGMENT, name="shared")
     for name, enabled in DEFAULTS.items():
         if tx.get(FeatureFlag, name) is None:
             tx.new(FeatureFlag, guid=name, name=name, enabled=enabled)

@@ -11,6 +11,12 @@ from fake_controller.model.buildpacks import Buildpack, Stack
 from fake_controller.model.deployments import Deployment, Revision
 from fake_controller.model.events import AuditEvent
 from fake_controller.model.installation import EnvironmentGroup, FeatureFlag, Job, Setting
+from fake_controller.model.isolation import (
+    Entitlement,
+    IsolationSegment,
+    SecurityGroup,
+    SecurityGroupBinding,
+)
 from fake_controller.model.marketplace import (
     ServiceBroker,
     ServiceOffering,
@@ -49,8 +55,10 @@ __all__ = [
     "Destination",
     "Domain",
     "Droplet",
+    "Entitlement",
     "EnvironmentGroup",
     "FeatureFlag",
+    "IsolationSegment",
     "Job",
     "NetworkPolicy",
     "Operation",
@@ -64,6 +72,8 @@ __all__ = [
     "RevokedToken",
     "Role",
     "Route",
+    "SecurityGroup",
+    "SecurityGroupBinding",
     "ServiceBroker",
     "ServiceCredentialBinding",
     "ServiceInstance",
@@ -118,6 +128,10 @@ RECORDS: tuple[type[Record], ...] = (
     AppUsageEvent,
     ServiceUsageEvent,
     NetworkPolicy,
+    IsolationSegment,
+    Entitlement,
+    SecurityGroup,
+    SecurityGroupBinding,
     Job,
     Setting,
     EnvironmentGroup,
