@@ -25,6 +25,8 @@ DEVELOPERS = ("space_developer",)
 SUPPORTERS = ("space_developer", "space_supporter")
 SPACE_MANAGERS = ("space_manager", "organization_manager")
 MANAGERS = ("organization_manager",)
+#: Who sees the private domains of an organization.
+DOMAIN_READERS = ("organization_user", "organization_auditor", "organization_manager")
 #: Who sees what environments hold.
 SECRET_READERS = ("space_developer",)
 
@@ -97,11 +99,9 @@ def secrets_in_space(path: str) -> Rule:
     return rule
 
 
-def seen_in_organization(path: str) -> Rule:
-    """Those with any role in the organization whose guid is at *path*."""
-    return lambda access: (
-        auditors(access) | among(path, access.in_organizations(ORGANIZATION_ROLES))
-    )
+def seen_in_organization(path: str, roles: tuple[str, ...] = ORGANIZATION_ROLES) -> Rule:
+    """Those with any of *roles* in the organization whose guid is at *path*."""
+    return lambda access: auditors(access) | among(path, access.in_organizations(roles))
 
 
 def changed_in_organization(path: str, roles: tuple[str, ...] = MANAGERS) -> Rule:

@@ -94,6 +94,10 @@ class Acting:
         self._must(kind, guid, rule or POLICIES[kind].changed)
         return record
 
+    def may(self, kind: type[R], guid: str | None, rule: Rule) -> bool:
+        """Whether *rule* lets them do something with the record."""
+        return self._where(kind, guid, rule) is not None
+
     def into(self, kind: type[R], guid: str | None, *, rule: Rule) -> R:
         """The record, named in a body, in which they may make something new.
 

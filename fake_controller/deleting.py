@@ -13,6 +13,8 @@ from fake_controller.model import (
     Build,
     Deployment,
     Destination,
+    Domain,
+    DomainShare,
     Droplet,
     NetworkPolicy,
     Package,
@@ -74,6 +76,20 @@ async def delete_route(cc: Controller, runner: Runner, guid: str) -> None:
 
     for app in await cc.store.write(work):
         await runner.update_routes(app)
+
+
+async def delete_domain(cc: Controller, runner: Runner, guid: str) -> None:
+    """Delete a domain and the routes that are called by it."""
+    for route in await cc.store.find(Route, domain_guid=guid):
+        await delete_route(cc, runner, route.guid)
+
+    def work(tx: Tx) -> None:
+        for share in tx.find(DomainShare, domain_guid=guid):
+            tx.delete(share)
+        if domain := tx.get(Domain, guid):
+            tx.delete(domain)
+
+    await cc.store.write(work)
 
 
 async def forget_droplet(cc: Controller, app_guid: str, sha1: str) -> None:

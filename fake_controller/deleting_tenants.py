@@ -10,6 +10,7 @@ from fake_controller.errors import CloudError
 from fake_controller.model import (
     App,
     Domain,
+    DomainShare,
     Entitlement,
     Organization,
     Role,
@@ -26,7 +27,7 @@ from fake_controller.store import Tx
 
 #: What goes with a space, besides apps, routes and service instances.
 OF_A_SPACE = (Role, ServiceInstanceShare, SecurityGroupBinding)
-OF_AN_ORGANIZATION = (Role, SpaceQuota, Domain, Entitlement)
+OF_AN_ORGANIZATION = (Role, SpaceQuota, Domain, DomainShare, Entitlement)
 
 
 async def delete_space(cc: Controller, runner: Runner, guid: str) -> None:
@@ -81,6 +82,13 @@ def _forget_organization(tx: Tx, organization: Organization) -> bool:
     guid = organization.guid
     if tx.first(Space, organization_guid=guid):
         return False
+    for domain in tx.find(Domain, organization_guid=guid):
+        if tx.first(DomainShare, domain_guid=domain.guid):
+            raise deletion_failed(
+                organization,
+                f"Domain '{domain.name}' is shared with other organizations. Unshare before "
+                "deleting.",
+            )
     for kind in OF_AN_ORGANIZATION:
         for record in tx.find(kind, organization_guid=guid):
             tx.delete(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fake_controller.access import (
+    DOMAIN_READERS,
     SPACE_MANAGERS,
     SUPPORTERS,
     Policy,
@@ -25,6 +26,7 @@ from fake_controller.model import (
     Buildpack,
     Deployment,
     Domain,
+    DomainShare,
     Droplet,
     FeatureFlag,
     IsolationSegment,
@@ -109,10 +111,16 @@ POLICIES: dict[type[Record], Policy] = {
         ),
         admins,
     ),
+    # Who only sees an organization's bills sees nothing of its domains.
     Domain: Policy(
-        either(lambda _: is_("organization_guid", None), seen_in_organization("organization_guid")),
+        either(
+            lambda _: is_("organization_guid", None),
+            seen_in_organization("organization_guid", DOMAIN_READERS),
+            seen_in_organization("domain_shares[domain_guid].organization_guid", DOMAIN_READERS),
+        ),
         changed_in_organization("organization_guid"),
     ),
+    DomainShare: Policy(seen_in_organization("organization_guid"), admins),
     Route: Policy(seen_in_space("space_guid"), changed_in_space("space_guid", SUPPORTERS)),
     App: OF_SPACE,
     Process: OF_APP,

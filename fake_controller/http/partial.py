@@ -9,7 +9,7 @@ from __future__ import annotations
 #: METHOD PATH as in the published documentation: what is missing.
 PARTIAL: dict[str, str] = {
     "POST /v3/buildpacks": "cloud native ones (`lifecycle: cnb`) are refused",
-    "POST /v3/domains": "`router_group` and shared organizations are ignored",
+    "POST /v3/domains": "`router_group` is refused",
     "POST /v3/packages": "Docker packages are not made",
     "POST /v3/routes": "TCP routes (`port`) are not made",
     "POST /v3/service_route_bindings": "managed service instances are refused",

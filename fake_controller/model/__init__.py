@@ -27,7 +27,7 @@ from fake_controller.model.networking import NetworkPolicy
 from fake_controller.model.quotas import OrganizationQuota, Quota, SpaceQuota
 from fake_controller.model.record import Record
 from fake_controller.model.route_bindings import ServiceRouteBinding
-from fake_controller.model.routes import Destination, Domain, Route
+from fake_controller.model.routes import Destination, Domain, DomainShare, Route
 from fake_controller.model.services import (
     UNFINISHED,
     Operation,
@@ -54,6 +54,7 @@ __all__ = [
     "Deployment",
     "Destination",
     "Domain",
+    "DomainShare",
     "Droplet",
     "Entitlement",
     "EnvironmentGroup",
@@ -103,6 +104,7 @@ RECORDS: tuple[type[Record], ...] = (
     RevokedToken,
     Role,
     Domain,
+    DomainShare,
     Route,
     Destination,
     App,

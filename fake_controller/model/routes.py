@@ -13,11 +13,22 @@ class Domain(Record):
     """The part of a route's name after its host."""
 
     table: ClassVar[str] = "domains"
-    indexed: ClassVar[tuple[str, ...]] = ("name",)
+    indexed: ClassVar[tuple[str, ...]] = ("name", "organization_guid")
 
     name: str
     internal: bool = False
     organization_guid: str | None = None  # None: shared
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DomainShare(Record):
+    """A private domain that one more organization may use."""
+
+    table: ClassVar[str] = "domain_shares"
+    indexed: ClassVar[tuple[str, ...]] = ("domain_guid", "organization_guid")
+
+    domain_guid: str
+    organization_guid: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

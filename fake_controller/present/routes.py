@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fake_controller.model import Destination, Domain, Route
-from fake_controller.present.shape import Json, common, to_one
+from fake_controller.present.shape import Json, common, to_many, to_one
 
 
-def domain(record: Domain, base: str) -> Json:
-    """A domain; shared when it belongs to no organization."""
-    return common(record, base, "domains") | {
+def domain(record: Domain, base: str, shared_with: Sequence[str]) -> Json:
+    """A domain; shared when it belongs to no organization, else *shared_with* some."""
+    shown = common(record, base, "domains")
+    own = f"{base}/v3/domains/{record.guid}"
+    shown["links"]["route_reservations"] = {"href": f"{own}/route_reservations"}
+    if owner := record.organization_guid:
+        shown["links"] |= {
+            "organization": {"href": f"{base}/v3/organizations/{owner}"},
+            "shared_organizations": {"href": f"{own}/relationships/shared_organizations"},
+        }
+    return shown | {
         "name": record.name,
         "internal": record.internal,
         "router_group": None,
         "supported_protocols": ["http"],
         "relationships": {
             "organization": to_one(record.organization_guid),
-            "shared_organizations": {"data": []},
+            "shared_organizations": to_many(shared_with),
         },
     }
 

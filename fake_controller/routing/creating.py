@@ -7,6 +7,7 @@ from typing import Any
 
 from fake_controller.acting import Acting
 from fake_controller.consumption import check_route
+from fake_controller.domains import usable_in
 from fake_controller.errors import unprocessable
 from fake_controller.model import Domain, Route, Space
 from fake_controller.route_options import changed_options
@@ -38,7 +39,7 @@ def create_route(
             "You do not have sufficient permissions to create a route with a wildcard host on a "
             "domain not scoped to an organization."
         )
-    if domain.organization_guid not in (None, space.organization_guid):
+    if not tx.first(Domain, usable_in(space.organization_guid), guid=domain.guid):
         raise unprocessable(
             f"Invalid domain. Domain '{domain.name}' is not available in organization "
             f"'{acting.tx.follow([space], 'organization')[0].name}'."
