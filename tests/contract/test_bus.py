@@ -385,6 +385,22 @@ async def test_a_slow_subscriber_is_counted_not_waited_for(bus: Bus) -> None:
         assert len(await take(slow, 10_000)) == 10_000
 
 
+async def test_a_slow_subscriber_may_have_itself_cut_off(bus: Bus) -> None:
+    """What was queued before is received, then it ends: nothing is missed without a word."""
+    async with bus.subscribe("a", when_slow="close") as slow, bus.subscribe("a") as other:
+        for _ in range(10_001):
+            bus.publish("a", b"x")
+        async with bus.subscribe("end") as end:
+            bus.publish("end")
+            await take(end)
+
+        with trio.fail_after(PATIENCE):
+            assert len([message async for message in slow]) == 10_000
+        assert (slow.dropped, other.dropped) == (1, 1)
+        with pytest.raises(BusClosed):
+            await slow.receive()
+
+
 async def test_closing_hands_out_what_is_queued(pair: Pair) -> None:
     """Then iteration ends, and everything else says that the bus is closed."""
     bus, peer = pair

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from appliance.kernel.errors import ApplianceError, BadRequest, TooLarge, Unavailable
 
 MAX_PAYLOAD = 1024 * 1024  # bytes, as a NATS server's default
 QUEUE_MESSAGES = 10_000  # messages that may wait in one subscription
 QUEUE_BYTES = 64 * 1024 * 1024  # bytes that may wait in one subscription
+
+WhenSlow = Literal["drop", "close"]
 
 
 class BadSubject(BadRequest):
@@ -97,12 +99,17 @@ class Bus(Protocol):
         """
 
     def subscribe(
-        self, subject: str, *, queue: str = ""
+        self, subject: str, *, queue: str = "", when_slow: WhenSlow = "drop"
     ) -> AbstractAsyncContextManager[Subscription]:
         """Receive what matches *subject* while the context is open.
 
         Messages published after the context was entered are received. Members of the
         same *queue* group share the messages: each goes to one of them.
+
+        Args:
+          when_slow: What becomes of messages that find the queue full: they are dropped and
+            counted, and others may follow; or with "close" the first one ends the
+            subscription, for those who had rather begin anew than miss something.
         """
 
     async def request(

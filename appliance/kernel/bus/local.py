@@ -19,6 +19,7 @@ from appliance.kernel.bus import (
     PayloadTooLarge,
     RequestTimeout,
     Subscription,
+    WhenSlow,
 )
 from appliance.kernel.bus.headers import size_of_headers
 from appliance.kernel.bus.mailbox import Answer, Mailbox
@@ -109,11 +110,16 @@ class LocalBus:
         self._send(subject, data, reply, headers)
 
     @asynccontextmanager
-    async def subscribe(self, subject: str, *, queue: str = "") -> AsyncIterator[Subscription]:
+    async def subscribe(
+        self, subject: str, *, queue: str = "", when_slow: WhenSlow = "drop"
+    ) -> AsyncIterator[Subscription]:
         """Receive what matches *subject* while the context is open."""
-        mailbox = Mailbox(max_messages=self._queue_messages, max_bytes=self._queue_bytes)
-        self.attach(mailbox, subject, queue=queue)
-        self._mailboxes.add(mailbox)
+        mailbox = self._mailbox(when_slow)
+        try:
+            self.attach(mailbox, subject, queue=queue)
+        except BaseException:
+            self._mailboxes.discard(mailbox)
+            raise
         try:
             yield mailbox
         finally:
@@ -228,8 +234,12 @@ class LocalBus:
         if self._closed:
             raise BusClosed("The bus is closed.")
 
-    def _mailbox(self) -> Mailbox:
-        mailbox = Mailbox(max_messages=self._queue_messages, max_bytes=self._queue_bytes)
+    def _mailbox(self, when_slow: WhenSlow = "drop") -> Mailbox:
+        mailbox = Mailbox(
+            max_messages=self._queue_messages,
+            max_bytes=self._queue_bytes,
+            closes=when_slow == "close",
+        )
         self._mailboxes.add(mailbox)
         return mailbox
 

@@ -1,7 +1,7 @@
 """Where messages wait for a task: many in a `Mailbox`, the one answer in an `Answer`.
 
 Both belong to one trio run. Putting never waits; what does not fit is dropped and
-counted, as NATS does with slow consumers.
+counted, or ends the subscription, as NATS does with slow consumers.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Mailbox:
     __slots__ = (
         "_bytes",
         "_closed",
+        "_closes",
         "_max_bytes",
         "_max_messages",
         "_queue",
@@ -31,8 +32,16 @@ class Mailbox:
         "dropped",
     )
 
-    def __init__(self, *, max_messages: int = QUEUE_MESSAGES, max_bytes: int = QUEUE_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        max_messages: int = QUEUE_MESSAGES,
+        max_bytes: int = QUEUE_BYTES,
+        closes: bool = False,
+    ) -> None:
+        """Bounds, and whether it *closes* at the first message that does not fit."""
         self.dropped = 0  # messages that found the queue full
+        self._closes = closes
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -55,6 +64,8 @@ class Mailbox:
             self._bytes += size
         else:
             self.dropped += 1
+            if self._closes:
+                self.finish()
 
     @property
     def load(self) -> int:

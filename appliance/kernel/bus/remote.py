@@ -19,6 +19,7 @@ from appliance.kernel.bus import (
     PayloadTooLarge,
     RequestTimeout,
     Subscription,
+    WhenSlow,
 )
 from appliance.kernel.bus.headers import size_of_headers
 from appliance.kernel.bus.mailbox import Answer, Mailbox
@@ -74,13 +75,15 @@ class RemoteBus:
         self._send(subject, data, reply, headers)
 
     @asynccontextmanager
-    async def subscribe(self, subject: str, *, queue: str = "") -> AsyncIterator[Subscription]:
+    async def subscribe(
+        self, subject: str, *, queue: str = "", when_slow: WhenSlow = "drop"
+    ) -> AsyncIterator[Subscription]:
         """Receive what matches *subject* while the context is open."""
         check_pattern(subject)
         if queue:
             check_queue(queue)
         self._check_open()
-        number, mailbox = next(self._numbers), Mailbox()
+        number, mailbox = next(self._numbers), Mailbox(closes=when_slow == "close")
         self._mailboxes[number] = mailbox
         self._link.hand(Subscribe(number, subject, queue))
         try:
