@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from fake_controller.conditions import Condition, is_
+from fake_controller.conditions import ALL, Condition, is_
 from fake_controller.errors import CloudError, unprocessable
 from fake_controller.model import (
     App,
@@ -37,13 +37,17 @@ from fake_controller.quota import (
 from fake_controller.store import Tx
 
 
-def usage_of(tx: Tx, where: Organization | Space) -> Usage:
-    """What is used in *where* now."""
+def usage_of(tx: Tx, where: Organization | Space | None) -> Usage:
+    """What is used in *where* now; None is the whole platform."""
     processes = tx.find(Process, _inside(where, "app."), is_("app.state", "STARTED"))
     tasks = tx.find(Task, _inside(where, "app."), state=UNFINISHED)
     running = [(one.log_rate, one.instances) for one in processes if one.instances]
     running += [(one.log_rate, 1) for one in tasks]
-    organization = where.guid if isinstance(where, Organization) else where.organization_guid
+    if where is None:
+        domains = ALL
+    else:
+        owner = where.guid if isinstance(where, Organization) else where.organization_guid
+        domains = is_("organization_guid", owner)
     return Usage(
         started_instances=sum(one.instances for one in processes),
         memory_in_mb=sum(one.instances * one.memory_in_mb for one in processes)
@@ -57,7 +61,7 @@ def usage_of(tx: Tx, where: Organization | Space) -> Usage:
         service_keys=tx.count(
             ServiceCredentialBinding, _inside(where, "service_instance."), type="key"
         ),
-        domains=tx.count(Domain, organization_guid=organization),
+        domains=tx.count(Domain, domains),
     )
 
 
@@ -154,6 +158,8 @@ def _refuse(problems: chain[str]) -> None:
         raise unprocessable(", ".join(found))
 
 
-def _inside(where: Organization | Space, prefix: str = "") -> Condition:
+def _inside(where: Organization | Space | None, prefix: str = "") -> Condition:
+    if where is None:
+        return ALL
     step = "space.organization_guid" if isinstance(where, Organization) else "space_guid"
     return is_(prefix + step, where.guid)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from quart import Response
 
+from fake_controller.access import auditors
+from fake_controller.acting import Acting
+from fake_controller.conditions import ALL
+from fake_controller.consumption import usage_of
+from fake_controller.errors import not_authorized
 from fake_controller.http.api import Api
+from fake_controller.present.quotas import usage_summary
 
 RESOURCES = (
     *("app_usage_events", "apps", "audit_events", "buildpacks", "builds", "deployments"),
@@ -18,7 +24,7 @@ RESOURCES = (
 
 
 def routes(api: Api) -> None:
-    """``/v3``, ``/v3/info`` and log-cache's own info: all without a token."""
+    """``/v3``, ``/v3/info``, log-cache's own info, and what is used in all."""
 
     @api.get("/v3", public=True)
     @api.get("/v3/", public=True)
@@ -41,6 +47,17 @@ def routes(api: Api) -> None:
                 "links": {"self": {"href": f"{api.base}/v3/info"}, "support": {"href": ""}},
             }
         )
+
+    @api.get("/v3/info/usage_summary")
+    async def usage() -> Response:
+        def look(acting: Acting) -> dict[str, int]:
+            if auditors(acting.access) != ALL:
+                raise not_authorized()
+            return usage_summary(usage_of(acting.tx, None))
+
+        own = f"{api.base}/v3/info/usage_summary"
+        shown = await api.read(look)
+        return api.json({"usage_summary": shown, "links": {"self": {"href": own}}})
 
     @api.get("/api/v1/info", public=True)
     async def log_cache_info() -> Response:

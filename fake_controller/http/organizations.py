@@ -18,7 +18,7 @@ from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
 from fake_controller.http.relations import Metadata, check_name, new_labels, plain, relabelled
 from fake_controller.model import Organization, OrganizationQuota, Role, User
-from fake_controller.present.quotas import usage_summary
+from fake_controller.present.quotas import usage_in
 from fake_controller.seeding import DEFAULT_QUOTA
 
 #: What who makes an organization is in it.
@@ -74,7 +74,7 @@ def routes(api: Api) -> None:
     async def usage(guid: str) -> Response:
         def look(acting: Acting) -> dict[str, Any]:
             organization = acting.see(Organization, guid)
-            return usage_summary(organization, usage_of(acting.tx, organization), base)
+            return usage_in(organization, usage_of(acting.tx, organization), base)
 
         base = api.base
         return api.json(await api.read(look))

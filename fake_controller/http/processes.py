@@ -1,4 +1,4 @@
-"""Processes: scale, change, and what their instances do."""
+"""Processes: how many of what, and how their health is found out."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import trio
-from quart import Response, request
+from quart import Response
 
-from appliance.dea.messages import FindDroplet, FoundInstance, Stop
-from appliance.kernel.bus import BusClosed
 from fake_controller import present
 from fake_controller.access import SUPPORTERS, changed_in_space
 from fake_controller.acting import Acting
-from fake_controller.actual import Instance
 from fake_controller.consumption import check_process
-from fake_controller.errors import deployment_in_progress, missing, unprocessable
+from fake_controller.errors import deployment_in_progress, unprocessable
 from fake_controller.http.api import Api
+from fake_controller.http.instances import embedded, of_app
 from fake_controller.http.listing import Listing
 from fake_controller.http.relations import Metadata, plain, relabelled
 from fake_controller.model import App, Deployment, Droplet, Process
-from fake_controller.running import desired
 from fake_controller.sidecars import check_memory
 from fake_controller.store import Tx
 
 SUPPORTED = changed_in_space("app.space_guid", SUPPORTERS)
 MOST = 2**31 - 1  # instances, or MB: what the platform stores
-STATS_TIMEOUT = 0.5  # seconds for all DEAs to tell their figures
+#: What can be scaled: its least value, and the rule in words.
+LEAST = (
+    ("instances", 0, "greater than or equal to 0"),
+    ("memory_in_mb", 1, "greater than 0"),
+    ("disk_in_mb", 1, "greater than 0"),
+    ("log_rate_limit_in_bytes_per_second", -1, "greater than or equal to -1"),
+)
 
 
 def _hidden(record: Process, base: str, _: Any) -> dict[str, Any]:
@@ -91,28 +93,19 @@ class ChangedProcess(msgspec.Struct):
 
 def routes(api: Api) -> None:
     """``/v3/processes`` and ``/v3/apps/:guid/processes``."""
-
     api.lists("/v3/apps/<guid>/processes", PROCESSES, below=App, by="app_guid")
-    api.shows("/v3/processes/<guid>", ONE)
 
     @api.route("GET", "/v3/processes", lists=PROCESSES)
     async def processes() -> Response:
-        answer = await api.listed(PROCESSES)
-        if request.args.get("embed") == "process_instances":
-            return await _embed(api, answer)
-        return answer
+        return await embedded(api, await api.listed(PROCESSES))
+
+    @api.get("/v3/processes/<guid>")
+    async def process(guid: str) -> Response:
+        return await embedded(api, await api.show(ONE, guid))
 
     @api.get("/v3/apps/<guid>/processes/<type_>")
     async def app_process(guid: str, type_: str) -> Response:
         return await api.show(ONE, await of_app(api, guid, type_))
-
-    @api.get("/v3/processes/<guid>/stats")
-    async def stats(guid: str) -> Response:
-        return api.json({"resources": await _stats(api, guid)})
-
-    @api.get("/v3/apps/<guid>/processes/<type_>/stats")
-    async def app_stats(guid: str, type_: str) -> Response:
-        return api.json({"resources": await _stats(api, await of_app(api, guid, type_))})
 
     @api.post("/v3/processes/<guid>/actions/scale", body=Scale)
     async def scale(guid: str, wanted: Scale) -> Response:
@@ -133,60 +126,12 @@ def routes(api: Api) -> None:
         await api.write(lambda acting: _change(acting, process, wanted))
         return await api.show(ONE, process)
 
-    @api.delete("/v3/processes/<guid>/instances/<int:index>")
-    async def restart_instance(guid: str, index: int) -> Response:
-        return await _restart_instance(api, guid, index)
-
-    @api.delete("/v3/apps/<guid>/processes/<type_>/instances/<int:index>")
-    async def restart_app_instance(guid: str, type_: str, index: int) -> Response:
-        return await _restart_instance(api, await of_app(api, guid, type_), index)
-
-
-async def of_app(api: Api, guid: str, type_: str) -> str:
-    """The guid of an app's process of a type: of two, during a deployment, the newest."""
-
-    def look(acting: Acting) -> str:
-        acting.see(App, guid)
-        process = acting.tx.latest(Process, app_guid=guid, type=type_)
-        if process is None:
-            raise missing("Process")
-        return process.guid
-
-    return await api.read(look)
-
-
-async def _restart_instance(api: Api, guid: str, index: int) -> Response:
-    cc = api.cc
-    found = [i for i in cc.actual.of(guid) if i.index == index]
-
-    def work(acting: Acting) -> None:
-        process = acting.change(Process, guid, rule=SUPPORTED)
-        if not found:
-            raise missing("Instance")
-        app = acting.tx.need(App, process.app_guid)
-        acting.audit(
-            "audit.app.process.terminate_instance",
-            app,
-            {"process_guid": guid, "process_type": process.type, "process_index": index},
-        )
-
-    await api.write(work)
-    changed = cc.actual.changed
-    cc.kit.publish(Stop(droplet=guid, instances=[i.guid for i in found]))
-    with trio.move_on_after(cc.config.hold):
-        while any(i.guid in cc.actual.live for i in found):
-            await changed.wait()
-            changed = cc.actual.changed
-    api.workers.runner.converge(guid)
-    return Response("", status=204)
-
 
 async def _scale(api: Api, guid: str, wanted: Scale) -> Response:
-    for name, low in (("instances", 0), ("memory_in_mb", 1), ("disk_in_mb", 1)):
+    for name, low, rule in LEAST:
         value = getattr(wanted, name)
         if value is not None and not low <= value <= MOST:
-            label = name.replace("_", " ").capitalize()
-            raise unprocessable(f"{label} must be greater than {'or equal to ' * (low == 0)}0")
+            raise unprocessable(f"{name.replace('_', ' ').capitalize()} must be {rule}")
 
     def work(acting: Acting) -> Process:
         acting.need_enabled("app_scaling")
@@ -235,9 +180,7 @@ def _values(wanted: ChangedProcess) -> dict[str, Any]:
     if wanted.command is not msgspec.UNSET:
         values["command"] = wanted.command
     if health := wanted.health_check:
-        if health.type not in ("port", "process", "http"):
-            raise unprocessable('Health check type must be "port", "process", or "http"')
-        data = health.data or HealthData()
+        data = _checked("Health check", health)
         values |= {
             "health_check_type": health.type,
             "health_check_timeout": data.timeout,
@@ -246,75 +189,26 @@ def _values(wanted: ChangedProcess) -> dict[str, Any]:
             "health_check_endpoint": data.endpoint or ("/" if health.type == "http" else None),
         }
     if ready := wanted.readiness_health_check:
-        data = ready.data or HealthData()
+        data = _checked("Readiness health check", ready)
         values |= {
             "readiness_type": ready.type,
             "readiness_invocation_timeout": data.invocation_timeout,
             "readiness_interval": data.interval,
-            "readiness_endpoint": data.endpoint,
+            "readiness_endpoint": data.endpoint or ("/" if ready.type == "http" else None),
         }
     return values
 
 
-async def _stats(api: Api, guid: str) -> list[dict[str, Any]]:
-    cc = api.cc
-
-    async def look() -> tuple[Process, bool, list[Instance]]:
-        def work(acting: Acting) -> tuple[Process, bool]:
-            process = acting.see(Process, guid)
-            return process, desired(acting.tx, process).instances > 0
-
-        process, runs = await api.read(work)
-        return process, runs, cc.actual.seen(guid, process.instances, process.run_count)
-
-    def settled(seen: tuple[Process, bool, list[Instance]]) -> bool:
-        _, runs, instances = seen
-        states = {instance.state for instance in instances}
-        decided = any(instance.details for instance in instances)
-        return not runs or not instances or "RUNNING" in states or states == {"CRASHED"} or decided
-
-    process, _runs, instances = await api.held(look, settled, on="instances")
-    figures = await _figures(api, guid, [i for i in instances if i.state == "RUNNING"])
-    now = cc.kit.clock.time()
-    return [
-        present.instance_stats(instance, process, figures.get(instance.guid), now)
-        for instance in instances
-    ]
-
-
-async def _figures(api: Api, guid: str, running: list[Instance]) -> dict[str, Any]:
-    """What the DEAs measure, by instance guid; those that do not answer in time are absent."""
-    wanted = {instance.guid for instance in running}
-    figures: dict[str, Any] = {}
-    if not wanted:
-        return figures
-    question = FindDroplet(droplet=guid, instances=sorted(wanted), include_stats=True)
-    try:
-        with trio.move_on_after(STATS_TIMEOUT):
-            async with api.cc.kit.ask_all(question, FoundInstance) as answers:
-                async for answer in answers:
-                    if answer.body.stats is not None:
-                        figures[answer.body.instance] = msgspec.to_builtins(answer.body.stats)
-                    wanted.discard(answer.body.instance)
-                    if not wanted:
-                        break
-    except BusClosed:
-        api.cc.kit.trace.event("stats.missed", process=guid)
-    return figures
-
-
-async def _embed(api: Api, answer: Response) -> Response:
-    """Add each process's instances to a list of processes."""
-    page = msgspec.json.decode(await answer.get_data())
-    now = api.cc.kit.clock.time()
-    for item in page["resources"]:
-        run = int(item["version"].rpartition("-")[2])
-        item["process_instances"] = [
-            {
-                "index": instance.index,
-                "state": instance.state,
-                "since": max(0, int(now - instance.since)) if instance.since else 0,
-            }
-            for instance in api.cc.actual.seen(item["guid"], item["instances"], run)
-        ]
-    return api.json(page)
+def _checked(what: str, health: Health) -> HealthData:
+    """The data of a health check, which must be one; raises 422 with what is wrong."""
+    if health.type not in ("port", "process", "http"):
+        raise unprocessable(f'{what} type must be "port", "process", or "http"')
+    data = health.data or HealthData()
+    for name in ("timeout", "invocation_timeout", "interval"):
+        value = getattr(data, name)
+        if value is not None and not 1 <= value <= MOST:
+            label = name.replace("_", " ")
+            raise unprocessable(f"{what} {label} must be greater than or equal to 1")
+    if data.endpoint is not None and not data.endpoint.startswith("/"):
+        raise unprocessable(f"{what} endpoint must be a valid URI path")
+    return data

@@ -26,7 +26,7 @@ from fake_controller.http.relations import (
     relabelled,
 )
 from fake_controller.model import Organization, Space
-from fake_controller.present.quotas import usage_summary
+from fake_controller.present.quotas import usage_in
 
 SPACES = Listing(
     kind=Space,
@@ -95,7 +95,7 @@ def routes(api: Api) -> None:
     async def usage(guid: str) -> Response:
         def look(acting: Acting) -> dict[str, Any]:
             space = acting.see(Space, guid)
-            return usage_summary(space, usage_of(acting.tx, space), base)
+            return usage_in(space, usage_of(acting.tx, space), base)
 
         base = api.base
         return api.json(await api.read(look))

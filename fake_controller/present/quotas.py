@@ -53,20 +53,25 @@ def _limits(quota: Quota) -> Json:
     }
 
 
-def usage_summary(where: Organization | Space, usage: Usage, base: str) -> Json:
+def usage_summary(usage: Usage) -> Json:
+    """What is used somewhere."""
+    return {
+        "started_instances": usage.started_instances,
+        "memory_in_mb": usage.memory_in_mb,
+        "routes": usage.routes,
+        "service_instances": usage.service_instances,
+        "reserved_ports": usage.reserved_ports,
+        "domains": usage.domains,
+        "per_app_tasks": usage.tasks,
+        "service_keys": usage.service_keys,
+    }
+
+
+def usage_in(where: Organization | Space, usage: Usage, base: str) -> Json:
     """What is used in *where*."""
     own = f"{base}/v3/{where.table}/{where.guid}"
     return {
-        "usage_summary": {
-            "started_instances": usage.started_instances,
-            "memory_in_mb": usage.memory_in_mb,
-            "routes": usage.routes,
-            "service_instances": usage.service_instances,
-            "reserved_ports": usage.reserved_ports,
-            "domains": usage.domains,
-            "per_app_tasks": usage.tasks,
-            "service_keys": usage.service_keys,
-        },
+        "usage_summary": usage_summary(usage),
         "links": {
             "self": {"href": f"{own}/usage_summary"},
             where.table.removesuffix("s"): {"href": own},

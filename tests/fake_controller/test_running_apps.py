@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from appliance.health_manager.messages import Order
@@ -283,3 +284,47 @@ async def test_deploying_a_stopped_app_just_starts_it(
     assert deployment["previous_droplet"]["guid"] == old
     await cloud.until_states(app, "RUNNING")
     assert [start.index for start in dea.live.values()] == [0]
+
+
+async def test_instances_are_shown_beside_their_process(
+    cloud: Cloud, stager: Stager, dea: Dea, tmp_path: Path
+) -> None:
+    """By themselves, in a list, and in one process: the same, and briefly."""
+    app = await started(cloud, tmp_path)
+    await cloud.until_states(app, "RUNNING")
+    own = f"/v3/processes/{app}"
+
+    alone = (await cloud.call("GET", f"{own}/process_instances", expect=200))["resources"]
+    one = await cloud.call("GET", f"{own}?embed=process_instances", expect=200)
+    listed = await cloud.call("GET", f"/v3/processes?guids={app}&embed=process_instances")
+
+    assert [(i["index"], i["state"]) for i in alone] == [(0, "RUNNING")]
+    for shown in (one, listed["resources"][0]):
+        assert [(i["index"], i["state"]) for i in shown["process_instances"]] == [(0, "RUNNING")]
+    usage = (await cloud.call("GET", "/v3/info/usage_summary", expect=200))["usage_summary"]
+    assert (usage["started_instances"], usage["memory_in_mb"]) == (1, 256)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"health_check": {"type": "smell"}}, "Health check type must be"),
+        (
+            {"health_check": {"type": "port", "data": {"timeout": 0}}},
+            "Health check timeout must be greater than or equal to 1",
+        ),
+        (
+            {"readiness_health_check": {"type": "http", "data": {"endpoint": "health"}}},
+            "Readiness health check endpoint must be a valid URI path",
+        ),
+        ({"readiness_health_check": {"type": "none"}}, "Readiness health check type must be"),
+    ],
+)
+async def test_a_health_check_that_cannot_be_is_refused(
+    cloud: Cloud, body: dict[str, object], text: str
+) -> None:
+    """Before anything runs with it."""
+    answer = await cloud.raw("PATCH", f"/v3/processes/{await cloud.app()}", body)
+
+    assert answer.status == 422
+    assert text in answer.json()["errors"][0]["detail"]
