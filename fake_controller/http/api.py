@@ -40,6 +40,7 @@ class Described:
     path: str  # as Quart writes it: /v3/apps/<guid>
     body: type[Any] | None
     lists: Listing[Any] | None
+    takes: str  # media type of a body that the function reads by itself
     public: bool
 
 
@@ -59,12 +60,14 @@ class Api:
         *,
         body: type[Any] | None = None,
         lists: Listing[Any] | None = None,
+        takes: str = "",
         public: bool = False,
     ) -> Register:
         """Serve *method* of *path* by the function below; its name is free to choose.
 
         Who asks must be logged in, unless the route is *public*. With *body* the function is
-        handed the request's JSON as ``wanted``. Nothing is begun while the appliance stops.
+        handed the request's JSON as ``wanted``; *takes* is the media type of a body that it reads
+        by itself. Nothing is begun while the appliance stops.
         """
 
         def register(handler: Handler) -> Handler:
@@ -80,7 +83,9 @@ class Api:
 
             self.app.add_url_rule(path, f"{method} {path}", serve, methods=[method])
             self.described.append(
-                Described(method=method, path=path, body=body, lists=lists, public=public)
+                Described(
+                    method=method, path=path, body=body, lists=lists, takes=takes, public=public
+                )
             )
             return handler
 

@@ -24,12 +24,14 @@ from fake_controller.manifest.validate import validated
 from fake_controller.model import App
 from fake_controller.tokens import Identity
 
+YAML = "application/x-yaml"
+
 
 def routes(api: Api) -> None:
     """``/v3/spaces/:guid/actions/apply_manifest`` and its kin."""
     cc = api.cc
 
-    @api.post("/v3/spaces/<guid>/actions/apply_manifest")
+    @api.route("POST", "/v3/spaces/<guid>/actions/apply_manifest", takes=YAML)
     async def apply(guid: str) -> Response:
         await api.read(lambda acting: space_for(acting, guid))
         manifests = await _manifests()
@@ -44,7 +46,7 @@ def routes(api: Api) -> None:
         )
         return api.accepted(job)
 
-    @api.post("/v3/spaces/<guid>/manifest_diff")
+    @api.route("POST", "/v3/spaces/<guid>/manifest_diff", takes=YAML)
     async def compare(guid: str) -> Response:
         await api.read(lambda acting: space_for(acting, guid))
         manifests = await _manifests()
@@ -64,7 +66,7 @@ def routes(api: Api) -> None:
             return whole_apps(acting.tx, [app])
 
         found = [generate(whole) for whole in await api.read(look)]
-        return Response(written(found), content_type="application/x-yaml")
+        return Response(written(found), content_type=YAML)
 
 
 async def _manifests() -> list[AppManifest]:

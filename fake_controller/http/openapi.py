@@ -96,8 +96,9 @@ def _operation(one: Described, path: str, by_body: dict[Any, Json]) -> Json:
             "default": {"description": "Why not.", "content": errors},
         },
     }
-    if one.body is not None:
-        content = {"application/json": {"schema": by_body[one.body]}}
+    if one.body is not None or one.takes:
+        schema = by_body[one.body] if one.body else {"type": "object"}
+        content = {one.takes or "application/json": {"schema": schema}}
         operation["requestBody"] = {"required": True, "content": content}
     if one.public:
         operation["security"] = []

@@ -8,6 +8,7 @@ import trio
 from appliance.kernel.errors import ApplianceError
 from appliance.kernel.http.blob_plane import Blob, Exchange
 from fake_controller import present
+from fake_controller.access import secrets_in_space
 from fake_controller.acting import Acting
 from fake_controller.bits import Resource
 from fake_controller.controller import Controller
@@ -18,6 +19,8 @@ from fake_controller.errors import (
     unprocessable,
 )
 from fake_controller.model import App, Package
+
+READABLE = secrets_in_space("app.space_guid")
 
 
 def blobs(cc: Controller) -> list[Blob]:
@@ -58,7 +61,7 @@ def blobs(cc: Controller) -> list[Blob]:
         guid = exchange.params["guid"]
 
         def begin(acting: Acting) -> Package:
-            package = acting.change(Package, guid)
+            package = acting.change(Package, guid, rule=READABLE)
             app = acting.tx.need(App, package.app_guid)
             acting.audit("audit.app.package.download", app, {"package_guid": guid})
             return package

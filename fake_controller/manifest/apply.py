@@ -19,8 +19,8 @@ from fake_controller.consumption import check_process
 from fake_controller.errors import CloudError, deployment_in_progress, unprocessable
 from fake_controller.manifest.binding import bind_services
 from fake_controller.manifest.generate import written
+from fake_controller.manifest.mapping import apply_routes
 from fake_controller.manifest.payload import AppManifest, ProcessManifest
-from fake_controller.manifest.routing import apply_routes
 from fake_controller.model import App, Deployment, Process, Sidecar, Space
 from fake_controller.processes import new_process
 from fake_controller.sidecars import change_sidecar, check_memory, create_sidecar
