@@ -118,7 +118,11 @@ async def attend(wire: Wire, streams: Streams) -> None:
 
         async def listen() -> None:
             await _listen(wire, streams, inlet)
-            # Most programs end by themselves then, and have something to put in order.
+            # The client has gone. What it has sent is still passed on; most programs end by
+            # themselves then, and have something to put in order.
+            inlet.hand(b"")
+            with trio.move_on_after(GOODBYE):
+                await inlet.over.wait()
             await streams.hang_up()
             if streams.program is not None:
                 with trio.move_on_after(GOODBYE):
@@ -178,6 +182,7 @@ class Inlet:
         self._streams = streams
         self._waiting = 0  # bytes
         self._to_write, self._given = trio.open_memory_channel[bytes](math.inf)
+        self.over = trio.Event()  # all has been passed on
 
     def hand(self, data: bytes) -> None:
         """Take *data*; b"" is the end of all input.
@@ -197,13 +202,16 @@ class Inlet:
             try:
                 if not data:
                     await self._streams.end()
-                    return
-                if reads:
+                elif reads:
                     await self._streams.write(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 reads = False  # that is its right
+            if not data:
+                break
             self._waiting -= len(data)
-            await wire.send(TAKEN, str(len(data)).encode())
+            with suppress(trio.BrokenResourceError):  # gone; what it has sent still counts
+                await wire.send(TAKEN, str(len(data)).encode())
+        self.over.set()
 
 
 async def _listen(wire: Wire, streams: Streams, inlet: Inlet) -> None:

@@ -47,7 +47,8 @@ class Passage:
         self._may_write = asyncio.Event()
         self._may_write.set()
         self._task: asyncio.Task[None] | None = None
-        self._input_over = asyncio.Event()  # the client sends no more
+        self._input_over = False  # the client sends no more
+        self._output_over = False  # nor does the DEA
         self._channel: Channel
 
     def session_started(self) -> None:
@@ -62,10 +63,10 @@ class Passage:
             self._channel.pause_reading()
 
     def eof_received(self) -> bool:
-        """There is no more input; output may still come."""
-        self._input_over.set()
+        """There is no more input; where there is no more output either, the channel is over."""
+        self._input_over = True
         self._send(END)
-        return True
+        return not self._output_over
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed, or the whole connection gone: all that it was for ends."""
@@ -114,8 +115,9 @@ class Passage:
                     self._channel.resume_reading()
             elif kind == END:
                 self._channel.write_eof()
-                await self._input_over.wait()
-                return None
+                self._output_over = True
+                if self._input_over:
+                    return None
             elif kind in (OUTPUT, ERRORS):
                 self._channel.write(
                     payload, asyncssh.EXTENDED_DATA_STDERR if kind == ERRORS else None

@@ -156,6 +156,17 @@ async def test_who_hangs_up_leaves_nobody_behind(world: World) -> None:
         assert ended == Exit(status=1)
 
 
+async def test_what_was_sent_arrives_though_its_sender_has_gone(world: World) -> None:
+    """A program reads its input to the end before it is ended."""
+    async with session(world, command="sleep 0.2; cat > ../tmp/all; mv ../tmp/all ../tmp/got") as w:
+        for _ in range(4):
+            await w.send(INPUT, bytes(50_000))
+    await world.wait_closed(1)
+    async with session(world, command="wc -c < ../tmp/got") as wire:
+        said, _ = await until_exit(wire)
+        assert said[OUTPUT] == b"200000\n"
+
+
 async def test_more_input_than_credit_ends_the_session(world: World) -> None:
     """Nothing may pile up here without a bound."""
     async with session(world, command="sleep 60") as wire:

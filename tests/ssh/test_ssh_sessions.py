@@ -133,6 +133,34 @@ async def test_connections_are_forwarded_to_the_apps_own_port(site: Site) -> Non
     assert (await site.client(forward)).endswith(f"/by-ssh on {port}".encode())
 
 
+async def test_a_forwarded_connection_ends_one_way_at_a_time(site: Site) -> None:
+    """A server that has said its last word still gets all that is sent to it."""
+    server = """\
+import socket, time
+with socket.create_server(("127.0.0.1", 0)) as listening:
+    print(listening.getsockname()[1], flush=True)
+    peer, _ = listening.accept()
+    peer.shutdown(socket.SHUT_WR)
+    time.sleep(0.3)
+    got = 0
+    while chunk := peer.recv(65536): got += len(chunk)
+    print(got, flush=True)
+"""
+
+    async def upload(connection: asyncssh.SSHClientConnection) -> str:
+        process = await connection.create_process("cat > server.py; exec python3 -u server.py")
+        process.stdin.write(server)
+        process.stdin.write_eof()
+        port = int(await process.stdout.readline())
+        reader, writer = await connection.open_connection("127.0.0.1", port)
+        assert await reader.read() == b""
+        writer.write(bytes(700_000))
+        writer.write_eof()
+        return str(await process.stdout.readline())
+
+    assert await site.client(upload) == "700000\n"
+
+
 async def test_other_requests_are_refused_and_do_no_harm(site: Site) -> None:
     """Forwarding from the instance, an unknown subsystem, an unknown global request."""
 
