@@ -45,14 +45,18 @@ class Wire:
         self._sending = trio.Lock()
 
     async def send(self, kind: int, payload: bytes = b"") -> None:
-        """Send one frame."""
+        """Send one frame; into the void when the other end has gone, which `receive` tells."""
         async with self._sending:
-            await self._stream.send_all(frame(kind, payload))
+            with suppress(trio.BrokenResourceError):
+                await self._stream.send_all(frame(kind, payload))
 
     async def receive(self) -> tuple[int, bytes] | None:
-        """The next frame; None when the other end has closed."""
+        """The next frame; None when the other end has closed, or is gone."""
         while not self._ready:
-            data = await self._stream.receive_some(CHUNK)
+            try:
+                data = await self._stream.receive_some(CHUNK)
+            except trio.BrokenResourceError:
+                return None
             if not data:
                 return None
             self._ready.extend(self._frames.feed(data))
@@ -209,8 +213,7 @@ class Inlet:
             if not data:
                 break
             self._waiting -= len(data)
-            with suppress(trio.BrokenResourceError):  # gone; what it has sent still counts
-                await wire.send(TAKEN, str(len(data)).encode())
+            await wire.send(TAKEN, str(len(data)).encode())
         self.over.set()
 
 

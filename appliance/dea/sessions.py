@@ -90,7 +90,7 @@ class Sessions:
                     await self._attend(wire)
                 except (Refused, Undecodable) as error:
                     await wire.send(REFUSED, str(error).encode())
-        except* (trio.BrokenResourceError, trio.ClosedResourceError, BadFrame, Undecodable):
+        except* (BadFrame, Undecodable):
             pass
         finally:
             self._open -= 1
