@@ -65,6 +65,11 @@ class Acting:
         """Who it is for."""
         return self.access.identity
 
+    @property
+    def actor(self) -> Actor:
+        """Who it is for, as events name them."""
+        return Actor(guid=self.identity.guid, name=self.identity.name, type=self.identity.type)
+
     def sees(self, kind: type[R], guid: str | None) -> R | None:
         """The record, or None when there is none that they may see."""
         return self._where(kind, guid, POLICIES[kind].seen)
@@ -147,8 +152,7 @@ class Acting:
         *name* and *within* are for targets that do not say themselves what they are called,
         and in which space or organization it was.
         """
-        actor = Actor(guid=self.identity.guid, name=self.identity.name, type=self.identity.type)
-        record_event(self.tx, type_, actor, target, data or {}, name=name, within=within)
+        record_event(self.tx, type_, self.actor, target, data or {}, name=name, within=within)
 
     def _must(self, kind: type[R], guid: str | None, rule: Rule) -> None:
         if self._where(kind, guid, rule) is not None:

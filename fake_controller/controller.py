@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -24,6 +24,9 @@ from fake_controller.ssh_room import SshRoom
 from fake_controller.store import Store, Tx
 from fake_controller.tokens import Identity, Tokens
 from fake_controller.unknown import Unknown
+
+if TYPE_CHECKING:
+    from fake_controller.services.operator import Operator
 
 T = TypeVar("T")
 
@@ -62,6 +65,7 @@ class Controller:
     ssh_room: SshRoom = field(default_factory=SshRoom)
     uploads: dict[str, Upload] = field(default_factory=dict)
     url: str = ""  # where it listens; known once the listener is open
+    operator: Operator = field(init=False)  # has brokers do what was promised of them
     _builds: trio.Event = field(default_factory=trio.Event)
 
     async def read_as(self, identity: Identity, work: Callable[[Acting], T]) -> T:

@@ -6,8 +6,9 @@ import trio
 
 from appliance.kernel.errors import ApplianceError
 from appliance.stager.messages import ClearBuildCaches
-from fake_controller.conditions import among
+from fake_controller.conditions import Condition, among, is_
 from fake_controller.controller import Controller
+from fake_controller.events import BY_ITSELF, Actor
 from fake_controller.model import (
     App,
     Build,
@@ -22,11 +23,16 @@ from fake_controller.model import (
     Revision,
     Route,
     ServiceCredentialBinding,
+    ServiceErrand,
+    ServiceInstance,
     ServiceRouteBinding,
     Sidecar,
     Task,
 )
 from fake_controller.running import Runner
+from fake_controller.services.instances import delete_instance
+from fake_controller.services.places import Binding
+from fake_controller.services.promises import promise_deprovision, promise_unbind
 from fake_controller.store import Tx
 
 OF_AN_APP = (
@@ -35,8 +41,13 @@ OF_AN_APP = (
 )  # fmt: skip
 
 
-async def delete_app(cc: Controller, runner: Runner, guid: str) -> None:
-    """Delete the app and all that is its own; routes stay, without it."""
+async def delete_app(cc: Controller, runner: Runner, guid: str, actor: Actor = BY_ITSELF) -> None:
+    """Delete the app and all that is its own; routes stay, without it.
+
+    Raises:
+      CloudError: a broker could not delete a binding of it; the app is left as it is.
+    """
+    await unbind(cc, is_("app_guid", guid), ServiceCredentialBinding, actor)
 
     def work(tx: Tx) -> tuple[list[str], list[str], list[str]]:
         processes = [p.guid for p in tx.find(Process, app_guid=guid)]
@@ -63,8 +74,13 @@ async def delete_app(cc: Controller, runner: Runner, guid: str) -> None:
         await forget_droplet(cc, guid, sha1)
 
 
-async def delete_route(cc: Controller, runner: Runner, guid: str) -> None:
-    """Delete a route and its destinations; the apps lose the name at once."""
+async def delete_route(cc: Controller, runner: Runner, guid: str, actor: Actor = BY_ITSELF) -> None:
+    """Delete a route and its destinations; the apps lose the name at once.
+
+    Raises:
+      CloudError: a broker could not let go of the route, which is left as it is.
+    """
+    await unbind(cc, is_("route_guid", guid), ServiceRouteBinding, actor)
 
     def work(tx: Tx) -> set[str]:
         destinations = tx.find(Destination, route_guid=guid)
@@ -90,6 +106,46 @@ async def delete_domain(cc: Controller, runner: Runner, guid: str) -> None:
             tx.delete(domain)
 
     await cc.store.write(work)
+
+
+async def unbind(cc: Controller, which: Condition, kind: type[Binding], actor: Actor) -> None:
+    """Delete bindings of *kind* to services; what is at a broker is deleted there, too.
+
+    Raises:
+      CloudError: a broker could not, or something else is being done with a binding.
+    """
+
+    def work(tx: Tx) -> list[ServiceErrand]:
+        errands = []
+        for binding in tx.find(kind, which):
+            if tx.need(ServiceInstance, binding.service_instance_guid).managed:
+                errands.append(promise_unbind(tx, binding, actor))
+            else:
+                tx.delete(binding)
+        return errands
+
+    for errand in await cc.store.write(work):
+        await cc.operator.perform(errand)
+
+
+async def delete_instances(cc: Controller, which: Condition, actor: Actor = BY_ITSELF) -> None:
+    """Delete service instances with all that is bound to them, also at their brokers.
+
+    Raises:
+      CloudError: a broker could not, or something else is being done with one.
+    """
+
+    def work(tx: Tx) -> list[ServiceErrand]:
+        errands = []
+        for instance in tx.find(ServiceInstance, which):
+            if instance.managed:
+                errands.append(promise_deprovision(tx, instance, actor))
+            else:
+                delete_instance(tx, instance)
+        return errands
+
+    for errand in await cc.store.write(work):
+        await cc.operator.perform(errand)
 
 
 async def forget_droplet(cc: Controller, app_guid: str, sha1: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from appliance.kernel.errors import ApplianceError
-from fake_controller.conditions import exists
+from fake_controller.conditions import exists, is_
 from fake_controller.controller import Controller
-from fake_controller.deleting import delete_app, delete_route
+from fake_controller.deleting import delete_app, delete_instances, delete_route
 from fake_controller.errors import CloudError
 from fake_controller.model import (
     App,
@@ -16,18 +16,27 @@ from fake_controller.model import (
     Role,
     Route,
     SecurityGroupBinding,
+    ServiceBroker,
     ServiceInstance,
     ServiceInstanceShare,
+    ServicePlanVisibility,
     Space,
     SpaceQuota,
 )
 from fake_controller.running import Runner
-from fake_controller.services.instances import delete_instance
+from fake_controller.services.brokers import delete_broker
 from fake_controller.store import Tx
 
 #: What goes with a space, besides apps, routes and service instances.
 OF_A_SPACE = (Role, ServiceInstanceShare, SecurityGroupBinding)
-OF_AN_ORGANIZATION = (Role, SpaceQuota, Domain, DomainShare, Entitlement)
+OF_AN_ORGANIZATION = (
+    Role,
+    SpaceQuota,
+    Domain,
+    DomainShare,
+    Entitlement,
+    ServicePlanVisibility,
+)
 
 
 async def delete_space(cc: Controller, runner: Runner, guid: str) -> None:
@@ -43,16 +52,17 @@ async def delete_space(cc: Controller, runner: Runner, guid: str) -> None:
             await delete_app(cc, runner, app)
         for route in routes:
             await delete_route(cc, runner, route)
+        await delete_instances(cc, is_("space_guid", guid))
         if await cc.store.write(lambda tx: _forget_space(tx, guid)):
             return
 
 
 def _forget_space(tx: Tx, guid: str) -> bool:
     """Whether it is gone: not yet, when somebody has made something there meanwhile."""
-    if tx.first(App, space_guid=guid) or tx.first(Route, space_guid=guid):
+    if any(tx.first(kind, space_guid=guid) for kind in (App, Route, ServiceInstance)):
         return False
-    for instance in tx.find(ServiceInstance, space_guid=guid):
-        delete_instance(tx, instance)
+    for broker in tx.find(ServiceBroker, space_guid=guid):
+        delete_broker(tx, broker.guid)
     for kind in OF_A_SPACE:
         for record in tx.find(kind, space_guid=guid):
             tx.delete(record)

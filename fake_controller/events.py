@@ -23,6 +23,9 @@ class Actor:
     type: str = "user"
 
 
+BY_ITSELF = Actor(guid="", name="", type="system")
+
+
 def record_event(
     tx: Tx,
     type_: str,

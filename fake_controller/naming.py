@@ -16,12 +16,9 @@ def routes_of(tx: Tx, app_guid: str, process_type: str) -> dict[str, Routing]:
     routes = tx.find(Route, guid=[one.route_guid for one in destinations])
     domains = tx.find(Domain, guid=sorted({route.domain_guid for route in routes}))
     names = {domain.guid: domain.name for domain in domains}
-    through = {
-        one.route_guid: one.route_service_url
-        for one in tx.find(ServiceRouteBinding, route_guid=[route.guid for route in routes])
-    }
+    services = _services(tx, routes)
     return {
-        uri(route, names[route.domain_guid]): _routing(route, through.get(route.guid))
+        uri(route, names[route.domain_guid]): _routing(route, services.get(route.guid))
         for route in routes
     }
 
@@ -34,6 +31,16 @@ def uri(route: Route, domain: str) -> str:
 def asking(routes: dict[str, Routing]) -> dict[str, Routing]:
     """Those of *routes* that ask for anything, as messages carry them."""
     return {name: routing for name, routing in routes.items() if routing != PLAIN}
+
+
+def _services(tx: Tx, routes: list[Route]) -> dict[str, str | None]:
+    """The service that requests of a route go through first, where there is one."""
+    bindings = tx.find(ServiceRouteBinding, route_guid=[route.guid for route in routes])
+    return {
+        binding.route_guid: binding.route_service_url
+        for binding in bindings
+        if binding.last_operation.is_("create", "succeeded")
+    }
 
 
 def _routing(route: Route, service: str | None) -> Routing:

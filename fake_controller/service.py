@@ -37,6 +37,7 @@ from fake_controller.model import (
 from fake_controller.running import Runner
 from fake_controller.seeding import seed
 from fake_controller.services.brokers import settle_brokers
+from fake_controller.services.operator import Operator
 from fake_controller.ssh_codes import Codes
 from fake_controller.store import Store, Tx, open_store
 from fake_controller.tasks import Tasks
@@ -109,6 +110,7 @@ async def _run(
             runner = Runner(cc)
             deployer = Deployer(cc, runner)
             tasks = Tasks(cc)
+            cc.operator = Operator(cc, runner)
             workers = Workers(runner=runner, deployer=deployer, tasks=tasks)
             for listener in (_heartbeats, _exits, _bulk_credentials, ssh.answer, ssh.follow):
                 await background.start(listener, cc)
@@ -124,6 +126,7 @@ async def _run(
                 await background.start(component.run, cc.url)
                 for deployment in await store.find(Deployment, status_value="ACTIVE"):
                     deployer.begin(deployment)
+                await cc.operator.resume()
                 kit.health.mark(kit.room, "ready")
                 kit.trace.event("controller.listening", url=cc.url)
                 task_status.started(cc.url)

@@ -194,9 +194,10 @@ class Api:
             content_type="application/json; charset=utf-8",
         )
 
-    def accepted(self, job: Job) -> Response:
-        """202: poll the job."""
-        return Response("", status=202, headers={"Location": f"{self.base}/v3/jobs/{job.guid}"})
+    def accepted(self, job: Job | str) -> Response:
+        """202: poll the job, which may be given by its guid."""
+        guid = job if isinstance(job, str) else job.guid
+        return Response("", status=202, headers={"Location": f"{self.base}/v3/jobs/{guid}"})
 
     async def listed(self, listing: Listing[R], condition: Condition = ALL) -> Response:
         """One page of *listing*: what the query, *condition* and the asker's roles select."""

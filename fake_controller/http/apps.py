@@ -15,6 +15,7 @@ from fake_controller.apps import check_name, create_app
 from fake_controller.buildpacks import check_lifecycle
 from fake_controller.consumption import check_process
 from fake_controller.errors import deployment_in_progress, missing, unprocessable
+from fake_controller.events import Actor
 from fake_controller.http.api import Api
 from fake_controller.http.droplets import DROPLETS
 from fake_controller.http.environment import check_variables
@@ -93,13 +94,14 @@ def routes(api: Api) -> None:
 
     @api.delete("/v3/apps/<guid>")
     async def delete(guid: str) -> Response:
-        def work(acting: Acting) -> None:
+        def work(acting: Acting) -> Actor:
             acting.audit("audit.app.delete-request", acting.change(App, guid))
+            return acting.actor
 
-        await api.write(work)
+        actor = await api.write(work)
         cc.log(guid, f"Delete app with guid {guid}")
         return api.accepted(
-            await cc.start_job("app.delete", lambda: deleting.delete_app(cc, runner, guid))
+            await cc.start_job("app.delete", lambda: deleting.delete_app(cc, runner, guid, actor))
         )
 
     @api.post("/v3/apps/<guid>/actions/start")

@@ -18,6 +18,7 @@ def routes(api: Api) -> None:
             return await api.read(lambda acting: acting.see(Job, guid))
 
         def settled(record: Job) -> bool:
-            return record.state in ("COMPLETE", "FAILED")
+            # What a broker goes on with (POLLING) takes as long as it takes.
+            return record.state != "PROCESSING"
 
         return api.json(present.job(await api.held(look, settled, on="work"), api.base))

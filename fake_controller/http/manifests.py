@@ -14,7 +14,9 @@ from fake_controller.manifest.apply import (
     apply_manifest,
     create_missing,
     space_for,
+    told_of,
 )
+from fake_controller.manifest.binding import told_of_service
 from fake_controller.manifest.diff import diff
 from fake_controller.manifest.gather import whole_apps
 from fake_controller.manifest.generate import WholeApp, generate, written
@@ -88,3 +90,8 @@ async def _apply_all(
             api.workers.runner.converge(process)
         if applied.routed:
             await api.workers.runner.update_routes(app.guid)
+        for service, begun in applied.bound:
+            cc.operator.begin(begun.leftovers)
+            if begun.errand is not None:
+                with told_of(manifest), told_of_service(service):
+                    await cc.operator.perform(begun.errand)

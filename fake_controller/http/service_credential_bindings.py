@@ -15,11 +15,27 @@ from fake_controller.errors import CloudError, missing, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.apps import APPS
 from fake_controller.http.listing import Listing
-from fake_controller.http.relations import Metadata, ToOne, new_labels, plain
-from fake_controller.http.service_instances import SERVICE_INSTANCES
-from fake_controller.model import App, ServiceCredentialBinding, ServiceInstance
+from fake_controller.http.relations import Labels, Metadata, ToOne, new_labels, plain, relabelled
+from fake_controller.http.service_instances import SERVICE_INSTANCES, asked
+from fake_controller.model import (
+    UNFINISHED,
+    App,
+    ServiceCredentialBinding,
+    ServiceErrand,
+    ServiceInstance,
+)
 from fake_controller.policy import of_keys
-from fake_controller.services import binding
+from fake_controller.services.binding import (
+    Begun,
+    bind_app,
+    check_made,
+    check_unbinding,
+    make_key,
+)
+from fake_controller.services.binding_errands import event_of
+from fake_controller.services.brokers import client_of
+from fake_controller.services.places import Place, place_of
+from fake_controller.services.promises import promise_unbind
 from fake_controller.store import Tx
 
 R = TypeVar("R", App, ServiceInstance)
@@ -41,6 +57,9 @@ BINDINGS = Listing(
         "service_instance_guids": "service_instance_guid",
         "service_instance_names": "service_instance.name",
         "service_plan_guids": "service_instance.service_plan_guid",
+        "service_plan_names": "service_instance.service_plan.name",
+        "service_offering_guids": "service_instance.service_plan.service_offering_guid",
+        "service_offering_names": "service_instance.service_plan.service_offering.name",
     },
     includes={"app": APPS, "service_instance": SERVICE_INSTANCES},
     orders=("name",),
@@ -75,26 +94,37 @@ class NewBinding(msgspec.Struct):
 
 def routes(api: Api) -> None:
     """``/v3/service_credential_bindings``."""
-    path = "/v3/service_credential_bindings"
+    path, cc = "/v3/service_credential_bindings", api.cc
     api.lists(path, BINDINGS)
     api.shows(f"{path}/<guid>", BINDINGS)
-    api.labels(f"{path}/<guid>", BINDINGS)
+
+    @api.patch(f"{path}/<guid>", body=Labels)
+    async def label(guid: str, wanted: Labels) -> Response:
+        def work(acting: Acting) -> None:
+            found = acting.change(ServiceCredentialBinding, guid)
+            if found.last_operation.is_("delete", *UNFINISHED):
+                raise unprocessable("The service binding is being deleted")
+            changed = acting.tx.change(found, **relabelled(found, wanted))
+            acting.audit(f"audit.{event_of(found)}.update", changed, {"request": plain(wanted)})
+
+        await api.write(work)
+        return await api.show(BINDINGS, guid)
 
     @api.post(path, body=NewBinding)
     async def create(wanted: NewBinding) -> Response:
         _check(wanted)
-        made = await api.write(lambda acting: _create(acting, wanted))
-        return await api.show(BINDINGS, made.guid, 201)
+        begun = await api.write(lambda acting: _create(acting, wanted))
+        cc.operator.begin(begun.leftovers)
+        if begun.errand is None:
+            return await api.show(BINDINGS, begun.binding.guid, 201)
+        return api.accepted(await cc.operator.start(begun.errand))
 
     @api.delete(f"{path}/<guid>")
     async def delete(guid: str) -> Response:
-        def work(acting: Acting) -> None:
-            found = acting.change(ServiceCredentialBinding, guid, rule=BINDS)
-            acting.audit(f"audit.{_event(found)}.delete", found, {"request": _related(found)})
-            acting.tx.delete(found)
-
-        await api.write(work)
-        return Response("", status=204)
+        errand = await api.write(lambda acting: _delete(acting, guid))
+        if errand is None:
+            return Response("", status=204)
+        return api.accepted(await cc.operator.start(errand))
 
     @api.get(f"{path}/<guid>/details")
     async def details(guid: str) -> Response:
@@ -103,20 +133,31 @@ def routes(api: Api) -> None:
             readable = READS_SECRETS(acting.access)
             if acting.tx.first(ServiceCredentialBinding, readable, guid=guid) is None:
                 raise missing(ServiceCredentialBinding.noun())
-            acting.audit(f"audit.{_event(found)}.show", found, {"request": _related(found)})
+            check_made(found, _what(found))
+            acting.audit(f"audit.{event_of(found)}.show", found, {"request": _related(found)})
             return found
 
         return api.json(present.service_credential_binding_details(await api.write(look)))
 
     @api.get(f"{path}/<guid>/parameters")
     async def parameters(guid: str) -> Response:
-        await api.read(lambda acting: acting.see(ServiceCredentialBinding, guid))
-        raise CloudError(
-            400,
-            90007,
-            "CF-ServiceFetchBindingParametersNotSupported",
-            "This service does not support fetching service binding parameters.",
-        )
+        def look(acting: Acting) -> Place:
+            found = acting.see(ServiceCredentialBinding, guid)
+            check_made(found, _what(found))
+            instance = acting.tx.need(ServiceInstance, found.service_instance_guid)
+            place = place_of(acting.tx, instance) if instance.managed else None
+            if place is None or not place.offering.bindings_retrievable:
+                raise CloudError(
+                    400,
+                    90007,
+                    "CF-ServiceFetchBindingParametersNotSupported",
+                    "This service does not support fetching service binding parameters.",
+                )
+            return place
+
+        place = await api.read(look)
+        broker = client_of(api.cc, place.broker, api.identity().guid)
+        return api.json((await broker.binding(place.instance.guid, guid)).parameters or {})
 
 
 def _check(wanted: NewBinding) -> None:
@@ -131,31 +172,42 @@ def _check(wanted: NewBinding) -> None:
         raise unprocessable("Strategy must be 'single' or 'multiple'")
 
 
-def _create(acting: Acting, wanted: NewBinding) -> ServiceCredentialBinding:
+def _create(acting: Acting, wanted: NewBinding) -> Begun:
     instance = _related_to(acting, ServiceInstance, wanted.relationships.service_instance.guid)
-    if wanted.parameters is not None:
-        raise unprocessable(
-            "Binding parameters are not supported for user-provided service instances"
-        )
     if wanted.type == "key":
         acting.change(ServiceInstance, instance.guid)
-        raise unprocessable(
-            "Service credential bindings of type 'key' are not supported for "
-            "user-provided service instances."
+        return make_key(
+            acting,
+            instance,
+            str(wanted.name),
+            parameters=wanted.parameters,
+            request=asked(wanted),
+            **new_labels(wanted),
         )
     assert wanted.relationships.app is not None
     app = _related_to(acting, App, wanted.relationships.app.guid)
     acting.change(App, app.guid, rule=changed_in_space("space_guid", SUPPORTERS))
-    made = binding.bind_user_provided(
-        acting.tx,
+    return bind_app(
+        acting,
         app,
         instance,
         name=wanted.name,
         strategy=wanted.strategy,
+        parameters=wanted.parameters,
+        request=asked(wanted),
         **new_labels(wanted),
     )
-    acting.audit("audit.service_binding.create", made, {"request": _asked(wanted)})
-    return made
+
+
+def _delete(acting: Acting, guid: str) -> ServiceErrand | None:
+    found = acting.change(ServiceCredentialBinding, guid, rule=BINDS)
+    instance = check_unbinding(acting.tx, found)
+    if instance.managed:
+        job = "service_keys.delete" if found.type == "key" else "service_bindings.delete"
+        return promise_unbind(acting.tx, found, acting.actor, job=job)
+    acting.audit(f"audit.{event_of(found)}.delete", found, {"request": _related(found)})
+    acting.tx.delete(found)
+    return None
 
 
 def _related_to(acting: Acting, kind: type[R], guid: str) -> R:
@@ -165,16 +217,9 @@ def _related_to(acting: Acting, kind: type[R], guid: str) -> R:
     return found
 
 
-def _event(record: ServiceCredentialBinding) -> str:
-    return "service_key" if record.type == "key" else "service_binding"
+def _what(record: ServiceCredentialBinding) -> str:
+    return "service key" if record.type == "key" else "service binding"
 
 
 def _related(record: ServiceCredentialBinding) -> dict[str, str | None]:
     return {"service_instance_guid": record.service_instance_guid, "app_guid": record.app_guid}
-
-
-def _asked(wanted: NewBinding) -> dict[str, Any]:
-    shown = plain(wanted)
-    if "parameters" in shown:
-        shown["parameters"] = "[PRIVATE DATA HIDDEN]"
-    return shown

@@ -59,6 +59,7 @@ from fake_controller.http import (
     service_offerings,
     service_plans,
     service_route_bindings,
+    shared_spaces,
     sidecars,
     space_quotas,
     spaces,
@@ -118,6 +119,7 @@ RESOURCES = (
     service_offerings,
     service_plans,
     service_instances,
+    shared_spaces,
     service_credential_bindings,
     service_route_bindings,
     destinations,
@@ -140,7 +142,9 @@ RESOURCES = (
 def served(resource: ModuleType) -> list[tuple[str, str]]:
     """Method and path of everything that *resource* serves; for documents and tests."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
-    nothing: Any = SimpleNamespace(config=None, runner=None, deployer=None, tasks=None)
+    nothing: Any = SimpleNamespace(
+        config=None, runner=None, deployer=None, tasks=None, operator=None
+    )
     api = Api(app, nothing, nothing)
     if hasattr(resource, "routes"):
         resource.routes(api)

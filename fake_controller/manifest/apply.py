@@ -23,6 +23,7 @@ from fake_controller.manifest.mapping import apply_routes
 from fake_controller.manifest.payload import AppManifest, ProcessManifest
 from fake_controller.model import App, Deployment, Process, Sidecar, Space
 from fake_controller.processes import new_process
+from fake_controller.services.binding import Begun
 from fake_controller.sidecars import change_sidecar, check_memory, create_sidecar
 
 HIDDEN = "[PRIVATE DATA HIDDEN]"
@@ -34,6 +35,7 @@ class Applied:
 
     scaled: tuple[str, ...]  # processes
     routed: bool
+    bound: tuple[tuple[str, Begun], ...]  # by the name of the service
 
 
 def create_missing(
@@ -81,8 +83,8 @@ def apply_manifest(
         _apply_sidecars(acting, app, manifest)
         app = _apply_app(acting, app, manifest)
         routed = apply_routes(acting, app, manifest)
-        bind_services(acting, app, manifest.services)
-    return Applied(scaled=tuple(scaled), routed=routed)
+        bound = bind_services(acting, app, manifest.services)
+    return Applied(scaled=tuple(scaled), routed=routed, bound=tuple(bound))
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from fake_controller.acting import Acting
 from fake_controller.conditions import is_
@@ -14,19 +15,23 @@ from fake_controller.model import (
     ServiceInstance,
     ServiceInstanceShare,
 )
-from fake_controller.services.binding import bind_user_provided
+from fake_controller.services.binding import Begun, bind_app
 
 
-def bind_services(acting: Acting, app: App, wanted: Sequence[ServiceManifest]) -> None:
-    """Bind *app* to what it is not bound to yet.
+def bind_services(
+    acting: Acting, app: App, wanted: Sequence[ServiceManifest]
+) -> list[tuple[str, Begun]]:
+    """Bind *app* to what it is not bound to yet; returns the new bindings by service.
 
     Raises:
       CloudError: 404, its space has no service instance of that name; 422, it cannot be bound.
     """
+    begun = []
     for service in wanted:
         instance = visible(acting, app, service.name)
         if not _bound(acting, app, instance):
-            _bind(acting, app, instance, service)
+            begun.append((service.name, _bind(acting, app, instance, service)))
+    return begun
 
 
 def visible(acting: Acting, app: App, name: str) -> ServiceInstance:
@@ -60,17 +65,27 @@ def _bound(acting: Acting, app: App, instance: ServiceInstance) -> bool:
     return latest.is_("create", "succeeded")
 
 
-def _bind(acting: Acting, app: App, instance: ServiceInstance, wanted: ServiceManifest) -> None:
-    try:
-        if wanted.parameters:
-            raise unprocessable(
-                "Binding parameters are not supported for user-provided service instances"
-            )
-        made = bind_user_provided(acting.tx, app, instance, name=wanted.binding_name)
-    except CloudError as error:
-        raise _refused(instance, str(error)) from error
+def _bind(acting: Acting, app: App, instance: ServiceInstance, wanted: ServiceManifest) -> Begun:
     related = {"service_instance_guid": instance.guid, "app_guid": app.guid}
-    acting.audit("audit.service_binding.create", made, {"request": related})
+    with told_of_service(instance.name):
+        return bind_app(
+            acting,
+            app,
+            instance,
+            name=wanted.binding_name,
+            parameters=wanted.parameters or None,
+            request=related,
+        )
+
+
+@contextmanager
+def told_of_service(name: str) -> Iterator[None]:
+    """Every error in here says which service it is about."""
+    try:
+        yield
+    except CloudError as error:
+        detail = f"For service '{name}': {error}"
+        raise CloudError(error.http, error.number, error.title, detail) from error
 
 
 def _refused(instance: ServiceInstance, why: str) -> CloudError:

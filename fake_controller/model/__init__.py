@@ -32,6 +32,7 @@ from fake_controller.model.services import (
     UNFINISHED,
     Operation,
     ServiceCredentialBinding,
+    ServiceErrand,
     ServiceInstance,
     ServiceInstanceShare,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "SecurityGroupBinding",
     "ServiceBroker",
     "ServiceCredentialBinding",
+    "ServiceErrand",
     "ServiceInstance",
     "ServiceInstanceShare",
     "ServiceOffering",
@@ -125,6 +127,7 @@ RECORDS: tuple[type[Record], ...] = (
     ServiceInstanceShare,
     ServiceCredentialBinding,
     ServiceRouteBinding,
+    ServiceErrand,
     Task,
     AuditEvent,
     AppUsageEvent,

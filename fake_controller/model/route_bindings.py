@@ -18,5 +18,5 @@ class ServiceRouteBinding(Record):
 
     route_guid: str
     service_instance_guid: str
-    route_service_url: str
+    route_service_url: str | None = None  # not known before its broker has told it
     last_operation: Operation

@@ -86,3 +86,19 @@ class ServiceCredentialBinding(Record):
     syslog_drain_url: str | None = None
     volume_mounts: tuple[dict[str, Any], ...] = ()
     last_operation: Operation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceErrand(Record):
+    """Work at a broker that somebody was promised: kept until it ends, over restarts, too."""
+
+    table: ClassVar[str] = "service_errands"
+    indexed: ClassVar[tuple[str, ...]] = ("resource_guid",)
+
+    purpose: str  # provision, update, deprovision, bind, unbind; or forget-instance, forget-binding
+    resource_guid: str  # of an instance, or of a binding of either kind
+    actor: dict[str, str]  # who asked: guid, name, type
+    job_guid: str | None = None
+    asked: dict[str, Any] = field(default_factory=dict)  # what the purpose needs besides
+    sent: bool = False  # the broker has begun with it, and is asked how it stands
+    deadline: float = 0.0  # seconds since 1970; for what was sent

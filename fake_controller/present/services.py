@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from fake_controller.model import Operation, ServiceCredentialBinding, ServiceInstance
+from fake_controller.model import (
+    Operation,
+    ServiceCredentialBinding,
+    ServiceInstance,
+    ServicePlan,
+)
 from fake_controller.present.shape import Json, common, timestamp, to_one
 
 
@@ -17,25 +22,43 @@ def last_operation(latest: Operation) -> Json:
     }
 
 
-def service_instance(record: ServiceInstance, base: str) -> Json:
-    """A service instance of either type."""
+def service_instance(record: ServiceInstance, base: str, plan: ServicePlan | None = None) -> Json:
+    """A service instance; *plan* is that of one which a broker has."""
     shown = common(record, base, "service_instances")
-    own = f"{base}/v3/service_instances/{record.guid}"
     of_it = f"service_instance_guids={record.guid}"
+    relationships = {"space": to_one(record.space_guid)}
     shown["links"] |= {
         "space": {"href": f"{base}/v3/spaces/{record.space_guid}"},
         "service_credential_bindings": {"href": f"{base}/v3/service_credential_bindings?{of_it}"},
         "service_route_bindings": {"href": f"{base}/v3/service_route_bindings?{of_it}"},
-        "credentials": {"href": f"{own}/credentials"},
     }
-    return shown | {
+    shown |= {
         "name": record.name,
         "tags": list(record.tags),
         "last_operation": last_operation(record.last_operation),
         "type": record.type,
-        "syslog_drain_url": record.syslog_drain_url,
-        "route_service_url": record.route_service_url,
-        "relationships": {"space": to_one(record.space_guid)},
+        "relationships": relationships,
+    }
+    own = f"{base}/v3/service_instances/{record.guid}"
+    if plan is None:
+        shown["links"]["credentials"] = {"href": f"{own}/credentials"}
+        return shown | {
+            "syslog_drain_url": record.syslog_drain_url,
+            "route_service_url": record.route_service_url,
+        }
+    relationships["service_plan"] = to_one(plan.guid)
+    shown["links"] |= {
+        "service_plan": {"href": f"{base}/v3/service_plans/{plan.guid}"},
+        "parameters": {"href": f"{own}/parameters"},
+        "shared_spaces": {"href": f"{own}/relationships/shared_spaces"},
+    }
+    info, newest = record.maintenance_info or {}, plan.maintenance_info or {}
+    if record.broker_metadata:
+        shown["broker_provided_metadata"] = record.broker_metadata
+    return shown | {
+        "maintenance_info": info,
+        "upgrade_available": info.get("version") != newest.get("version"),
+        "dashboard_url": record.dashboard_url,
     }
 
 

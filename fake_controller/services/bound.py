@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fake_controller.model import ServiceCredentialBinding, ServiceInstance
+from fake_controller.model import (
+    ServiceCredentialBinding,
+    ServiceInstance,
+    ServiceOffering,
+    ServicePlan,
+)
 from fake_controller.store import Tx
 
 Told = dict[str, Any]
@@ -21,11 +26,17 @@ def bound_services(tx: Tx, app_guid: str) -> list[Told]:
         for binding in tx.find(ServiceCredentialBinding, app_guid=app_guid)
         if _usable(binding)
     }
-    instances = {one.guid: one for one in tx.find(ServiceInstance, guid=list(newest))}
-    bindings = sorted(newest.values(), key=lambda binding: binding.created_at)
-    return [
-        bound_service(binding, instances[binding.service_instance_guid]) for binding in bindings
-    ]
+    instances = tx.find(ServiceInstance, guid=list(newest))
+    of = {instance.guid: instance for instance in instances}
+    plans = {plan.guid: plan for plan in tx.follow(instances, "service_plan")}
+    offerings = {one.guid: one for one in tx.follow(list(plans.values()), "service_offering")}
+    told = []
+    for binding in sorted(newest.values(), key=lambda binding: binding.created_at):
+        instance = of[binding.service_instance_guid]
+        plan = plans.get(instance.service_plan_guid or "")
+        offering = offerings[plan.service_offering_guid] if plan else None
+        told.append(_what(instance, plan, offering) | _bound(binding, instance))
+    return told
 
 
 def _usable(binding: ServiceCredentialBinding) -> bool:
@@ -33,12 +44,26 @@ def _usable(binding: ServiceCredentialBinding) -> bool:
     return binding.last_operation.is_("create", "succeeded")
 
 
-def bound_service(binding: ServiceCredentialBinding, instance: ServiceInstance) -> Told:
-    """One bound service; the order of the keys is Cloud Controller's."""
+def _what(
+    instance: ServiceInstance, plan: ServicePlan | None, offering: ServiceOffering | None
+) -> Told:
+    """What it is; of what a user provides there is less to tell."""
+    name, tags = instance.name, list(instance.tags)
+    if plan is None or offering is None:
+        return {"label": "user-provided", "name": name, "tags": tags}
     return {
-        "label": "user-provided",
+        "label": offering.name,
+        "provider": None,
+        "plan": plan.name,
+        "name": name,
+        "tags": list(dict.fromkeys([*offering.tags, *tags])),
+    }
+
+
+def _bound(binding: ServiceCredentialBinding, instance: ServiceInstance) -> Told:
+    """What the binding gives; the order of the keys is Cloud Controller's."""
+    return {
         "name": binding.name or instance.name,
-        "tags": list(instance.tags),
         "instance_guid": instance.guid,
         "instance_name": instance.name,
         "binding_guid": binding.guid,

@@ -123,12 +123,23 @@ def change_user_provided(
     if told:
         for binding in tx.find(ServiceCredentialBinding, service_instance_guid=instance.guid):
             tx.change(binding, **told)
+    if "route_service_url" in changes:
+        for route in tx.find(ServiceRouteBinding, service_instance_guid=instance.guid):
+            if url := changes["route_service_url"]:
+                tx.change(route, route_service_url=url)
+            else:  # nothing can be bound to it any more
+                tx.delete(route)
     return tx.change(instance, **changes, last_operation=operation(tx, "update", description=DONE))
 
 
-def delete_instance(tx: Tx, instance: ServiceInstance) -> None:
-    """Forget *instance*, its bindings, its keys and whom it is shared with."""
-    for kind in (ServiceCredentialBinding, ServiceInstanceShare, ServiceRouteBinding):
+def delete_instance(tx: Tx, instance: ServiceInstance) -> list[str]:
+    """Forget *instance*, its bindings, its keys and whom it is shared with.
+
+    Returns the routes that went through it.
+    """
+    routes = tx.find(ServiceRouteBinding, service_instance_guid=instance.guid)
+    for kind in (ServiceRouteBinding, ServiceCredentialBinding, ServiceInstanceShare):
         for record in tx.find(kind, service_instance_guid=instance.guid):
             tx.delete(record)
     tx.delete(instance)
+    return [binding.route_guid for binding in routes]

@@ -196,6 +196,7 @@ async def running_cloud(root: Path | None = None) -> AsyncIterator[Cloud]:
                 bind="127.0.0.1:0",
                 root=root,
                 archivers=(archiver_url.replace("://", "://u:p@"),),
+                broker_poll=0.02,
             )
             await serve(config, kit.named("controller"), trace_log=log, task_status=task_status)
 

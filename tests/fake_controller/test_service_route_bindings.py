@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 
 from appliance.router.messages import Routing
 
+from .brokers import FakeBroker, done, failed, register, running_broker
 from .conftest import Cloud, Dea
 from .test_route_options import route
 from .test_user_provided_services import instance, problem
@@ -108,3 +110,45 @@ async def test_a_binding_ends_with_what_it_binds(cloud: Cloud, gone: str) -> Non
         await cloud.call("PATCH", path, {"route_service_url": None}, expect=200)
 
     await cloud.call("GET", f"{BINDINGS}/{bound['guid']}", expect=404)
+
+
+@pytest.fixture
+async def broker(cloud: Cloud) -> AsyncIterator[FakeBroker]:
+    """A broker of a service for routes."""
+    async with running_broker(cloud) as made:
+        made.catalog["services"][0]["requires"] = ["route_forwarding"]
+        yield made
+
+
+async def test_a_broker_names_the_service(cloud: Cloud, broker: FakeBroker) -> None:
+    """Lists show route and instance; deleting the route tells the broker."""
+    plan = (await register(cloud, broker))["small"]
+    relations = {
+        "space": {"data": {"guid": await cloud.space()}},
+        "service_plan": {"data": {"guid": plan}},
+    }
+    body = {"type": "managed", "name": "filter", "relationships": relations}
+    await done(cloud, "POST", "/v3/service_instances", body)
+    [instance] = (await cloud.call("GET", "/v3/service_instances"))["resources"]
+    through = await route(cloud, host="a")
+    broker.says["bind"] = [
+        (201, {"route_service_url": "http://filter"}),
+        (201, {"route_service_url": GUARD}),
+    ]
+
+    wrong = await failed(cloud, "POST", BINDINGS, binding_of(through, instance["guid"]))
+    await done(cloud, "POST", BINDINGS, binding_of(through, instance["guid"]))
+
+    assert "route_service_url 'http://filter' must be https" in wrong
+    assert broker.of("bind")[0].body["bind_resource"] == {"route": "a.apps.localhost"}
+    page = await cloud.call(
+        "GET", f"{BINDINGS}?include=route,service_instance&route_guids={through}", expect=200
+    )
+    [binding] = page["resources"]
+    assert binding["route_service_url"] == GUARD
+    assert [one["name"] for one in page["included"]["service_instances"]] == ["filter"]
+    assert [one["url"] for one in page["included"]["routes"]] == ["a.apps.localhost"]
+    parameters = await cloud.call("GET", f"{BINDINGS}/{binding['guid']}/parameters", expect=200)
+    assert parameters == {"role": "r"}
+    await done(cloud, "DELETE", f"/v3/routes/{through}")
+    assert broker.of("unbind")[-1].params["binding"] == binding["guid"]

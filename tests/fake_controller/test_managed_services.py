@@ -1,0 +1,543 @@
+"""Service instances at brokers: made, changed, bound and deleted, at once or in a while."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+
+from .brokers import FakeBroker, done, ended, failed, register, running_broker
+from .conftest import Cloud
+
+
+@pytest.fixture
+async def broker(cloud: Cloud) -> AsyncIterator[FakeBroker]:
+    """A broker beside the controller."""
+    async with running_broker(cloud) as made:
+        yield made
+
+
+@pytest.fixture
+async def plans(cloud: Cloud, broker: FakeBroker) -> dict[str, str]:
+    """The guids of the broker's plans, which everybody may use."""
+    return await register(cloud, broker)
+
+
+async def wanted(cloud: Cloud, plan: str, name: str = "db", **values: Any) -> Any:
+    """The body that creates a managed instance."""
+    relations = {
+        "space": {"data": {"guid": await cloud.space()}},
+        "service_plan": {"data": {"guid": plan}},
+    }
+    return {"type": "managed", "name": name, "relationships": relations} | values
+
+
+async def instance(cloud: Cloud, plan: str, name: str = "db", **values: Any) -> str:
+    """The guid of a new instance."""
+    body = await wanted(cloud, plan, name, **values)
+    await done(cloud, "POST", "/v3/service_instances", body)
+    return str((await shown(cloud, name))["guid"])
+
+
+async def shown(cloud: Cloud, name: str = "db") -> Any:
+    """The instance of that name."""
+    page = await cloud.call("GET", f"/v3/service_instances?names={name}", expect=200)
+    return page["resources"][0]
+
+
+def binding_of(instance: str, app: str | None = None, **values: Any) -> Any:
+    """The body that binds an app, or makes a key."""
+    relations = {"service_instance": {"data": {"guid": instance}}}
+    if app:
+        relations["app"] = {"data": {"guid": app}}
+    return {"type": "app" if app else "key", "relationships": relations} | values
+
+
+BINDINGS = "/v3/service_credential_bindings"
+
+
+async def problem(cloud: Cloud, method: str, path: str, body: Any = None) -> tuple[int, str]:
+    """Status and sentence of the error that must come back."""
+    answer = await cloud.raw(method, path, body)
+    [error] = answer.json()["errors"]
+    return answer.status, error["detail"]
+
+
+async def test_an_instance_is_made_at_its_broker(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """The broker is told where it is, for whom, and what for."""
+    guid = await instance(cloud, plans["large"], parameters={"rows": 2}, tags=["mine"])
+
+    [asked] = broker.of("provision")
+    space = await cloud.call("GET", f"/v3/spaces/{await cloud.space()}")
+    organization = space["relationships"]["organization"]["data"]["guid"]
+    assert asked.params == {"instance": guid}
+    assert asked.query == {"accepts_incomplete": "true"}
+    assert asked.body == {
+        "service_id": "service-id",
+        "plan_id": "large-id",
+        "organization_guid": organization,
+        "space_guid": space["guid"],
+        "context": {
+            "platform": "cloudfoundry",
+            "organization_guid": organization,
+            "organization_name": "dev",
+            "organization_annotations": {},
+            "space_guid": space["guid"],
+            "space_name": "dev",
+            "space_annotations": {},
+            "instance_name": "db",
+            "instance_annotations": {},
+        },
+        "parameters": {"rows": 2},
+        "maintenance_info": {"version": "2.0.0", "description": "newer"},
+    }
+    kind, encoded = asked.headers["x-broker-api-originating-identity"].split()
+    assert (kind, json.loads(base64.b64decode(encoded)).keys()) == ("cloudfoundry", {"user_id"})
+    one = await shown(cloud)
+    assert (one["type"], one["dashboard_url"], one["upgrade_available"], one["tags"]) == (
+        "managed",
+        "https://dashboard",
+        False,
+        ["mine"],
+    )
+    assert (one["last_operation"]["type"], one["last_operation"]["state"]) == (
+        "create",
+        "succeeded",
+    )
+    assert await cloud.call("GET", f"/v3/service_instances/{guid}/parameters") == {"rows": 1}
+
+
+async def test_lists_bring_plan_offering_and_broker(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """``cf services`` reads them from ``included``, and only what it asked for."""
+    await instance(cloud, plans["small"])
+    query = (
+        "fields[service_plan]=guid,name,relationships.service_offering"
+        "&fields[service_plan.service_offering]=guid,name,relationships.service_broker"
+        "&fields[service_plan.service_offering.service_broker]=guid,name"
+    )
+
+    page = await cloud.call("GET", f"/v3/service_instances?{query}", expect=200)
+
+    [plan], [offering], [shop] = (
+        page["included"][kind] for kind in ("service_plans", "service_offerings", "service_brokers")
+    )
+    assert plan == {
+        "guid": plans["small"],
+        "name": "small",
+        "relationships": {"service_offering": {"data": {"guid": offering["guid"]}}},
+    }
+    assert offering["relationships"]["service_broker"]["data"]["guid"] == shop["guid"]
+    assert shop["name"] == "shop"
+
+
+async def test_a_broker_can_take_its_time(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """The job is POLLING meanwhile; what the broker says of it is shown."""
+    going = (200, {"state": "in progress", "description": "copying rows"})
+    broker.says |= {
+        "provision": [(202, {"operation": "op-1"})],
+        "last": [(500, {}), *[going] * 10_000],
+    }
+
+    location = await cloud.call(
+        "POST", "/v3/service_instances", await wanted(cloud, plans["small"]), expect=202
+    )
+    with trio.fail_after(5):
+        while (await shown(cloud))["last_operation"]["description"] != "copying rows":
+            await trio.lowlevel.checkpoint()
+    assert (await cloud.call("GET", location))["state"] == "POLLING"
+    busy = f"/v3/service_instances/{(await shown(cloud))['guid']}"
+    assert (await cloud.raw("PATCH", busy, {"name": "other"})).status == 409
+    broker.says.clear()
+    assert (await ended(cloud, location))["state"] == "COMPLETE"
+
+    assert broker.of("last")[0].query == {
+        "service_id": "service-id",
+        "plan_id": "small-id",
+        "operation": "op-1",
+    }
+    assert (await shown(cloud))["last_operation"]["state"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "orphan"),
+    [
+        ((500, {"description": "boom"}), "Service broker error: boom", True),
+        ((201, "<html>"), "expected valid JSON object in body", True),
+        ((200, "<html>"), "expected valid JSON object in body", False),
+        ((400, {"description": "no rows"}), "Service broker error: no rows", False),
+        ((422, {"error": "AsyncRequired"}), "client support for asynchronous", False),
+        ((302, {}), "Status Code: 302 Found", True),
+    ],
+)
+async def test_a_failed_creation_is_told_and_cleaned_up(
+    cloud: Cloud,
+    broker: FakeBroker,
+    plans: dict[str, str],
+    said: tuple[int, Any],
+    text: str,
+    orphan: bool,
+) -> None:
+    """The broker is told to forget what it may have made; the name can be used again."""
+    broker.says["provision"] = [said]
+    body = await wanted(cloud, plans["small"])
+
+    told = await failed(cloud, "POST", "/v3/service_instances", body)
+
+    assert told.startswith("provision could not be completed: ")
+    assert text in told
+    latest = (await shown(cloud))["last_operation"]
+    assert (latest["type"], latest["state"]) == ("create", "failed")
+    assert text in latest["description"]
+    with trio.move_on_after(5 if orphan else 0):
+        while not broker.of("deprovision"):
+            await trio.lowlevel.checkpoint()
+    assert bool(broker.of("deprovision")) == orphan
+    await done(cloud, "POST", "/v3/service_instances", body)
+
+
+async def test_an_operation_that_fails_later_says_why(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """The broker's own words are the reason."""
+    broker.says |= {
+        "provision": [(202, {})],
+        "last": [(200, {"state": "failed", "description": "disk full"})],
+    }
+
+    told = await failed(cloud, "POST", "/v3/service_instances", await wanted(cloud, plans["small"]))
+
+    assert told == "create managed could not be completed: disk full"
+    assert (await shown(cloud))["last_operation"]["description"] == "disk full"
+
+
+async def test_a_plan_can_say_how_long_it_takes_at_most(cloud: Cloud, broker: FakeBroker) -> None:
+    """Then the operation has failed, and the broker is told to forget it."""
+    broker.catalog["services"][0]["plans"][0]["maximum_polling_duration"] = 1
+    plan = (await register(cloud, broker))["small"]
+    broker.says["provision"] = [(202, {})]
+    broker.says["last"] = [(200, {"state": "in progress"})] * 1000
+
+    told = await failed(cloud, "POST", "/v3/service_instances", await wanted(cloud, plan))
+
+    assert "Service Broker failed to provision within the required time." in told
+    with trio.fail_after(5):
+        while not broker.of("deprovision"):
+            await trio.lowlevel.checkpoint()
+
+
+async def test_wrong_instances_are_refused(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """At once, with Cloud Controller's sentences."""
+    await instance(cloud, plans["small"])
+    path = f"/v3/service_plans/{plans['large']}/visibility"
+    await cloud.call("PATCH", path, {"type": "admin"}, expect=200)
+    body = await wanted(cloud, plans["small"])
+    no_plan = {"relationships": {"space": body["relationships"]["space"]}}
+    refused = [
+        (body, "The service instance name is taken: db."),
+        (await wanted(cloud, "x", "b"), "Ensure that the service plan exists, is available"),
+        (await wanted(cloud, plans["large"], "b"), "is not enabled in this organization"),
+        (body | {"name": "b"} | no_plan, "Service plan can't be blank"),
+        (body | {"name": "b", "credentials": {}}, "Unknown field(s): 'credentials'"),
+    ]
+
+    for wrong, text in refused:
+        status, told = await problem(cloud, "POST", "/v3/service_instances", wrong)
+        assert (status, text in told) == (422, True), (wrong, told)
+    assert len(broker.of("provision")) == 1
+
+
+async def test_a_new_plan_is_the_brokers_business_and_a_name_is_not(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """A plan or parameters go to the broker; tags, and here names, stay with us."""
+    guid = await instance(cloud, plans["small"], parameters={"a": 1})
+    path = f"/v3/service_instances/{guid}"
+
+    renamed = await cloud.call("PATCH", path, {"name": "rows", "tags": ["t"]}, expect=200)
+    assert (renamed["name"], renamed["tags"], broker.of("update")) == ("rows", ["t"], [])
+    relation = {"service_plan": {"data": {"guid": plans["large"]}}}
+    await done(cloud, "PATCH", path, {"relationships": relation, "parameters": {"a": 2}})
+
+    [asked] = broker.of("update")
+    assert asked.body["plan_id"] == "large-id"
+    assert asked.body["parameters"] == {"a": 2}
+    assert asked.body["previous_values"]["plan_id"] == "small-id"
+    assert asked.body["maintenance_info"] == {"version": "2.0.0"}
+    changed = await cloud.call("GET", path)
+    assert changed["relationships"]["service_plan"]["data"]["guid"] == plans["large"]
+    assert (changed["maintenance_info"], changed["upgrade_available"]) == (
+        {"version": "2.0.0"},
+        False,
+    )
+
+
+async def test_upgrades_name_a_version_that_there_is(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """``cf upgrade-service`` sends the plan's own."""
+    guid = await instance(cloud, plans["large"])
+    path = f"/v3/service_instances/{guid}"
+    [made] = (await cloud.call("GET", "/v3/service_brokers"))["resources"]
+    large = broker.catalog["services"][0]["plans"][1]
+    large["maintenance_info"] = {"version": "3.0.0"}
+    await done(cloud, "PATCH", f"/v3/service_brokers/{made['guid']}", {"url": broker.url})
+    assert (await cloud.call("GET", path))["upgrade_available"]
+
+    wrong = await problem(cloud, "PATCH", path, {"maintenance_info": {"version": "9.0.0"}})
+    await done(cloud, "PATCH", path, {"maintenance_info": {"version": "3.0.0"}})
+
+    assert (wrong[0], "version requested is invalid" in wrong[1]) == (422, True)
+    assert broker.of("update")[0].body["maintenance_info"] == {"version": "3.0.0"}
+    assert not (await cloud.call("GET", path))["upgrade_available"]
+
+
+async def test_a_failed_update_changes_nothing(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """The instance keeps its plan and can be changed again."""
+    guid = await instance(cloud, plans["small"])
+    path = f"/v3/service_instances/{guid}"
+    relation = {"service_plan": {"data": {"guid": plans["large"]}}}
+    broker.says["update"] = [(400, {"description": "not today"})]
+
+    told = await failed(cloud, "PATCH", path, {"relationships": relation})
+
+    assert told == "update could not be completed: Service broker error: not today"
+    kept = await cloud.call("GET", path)
+    assert kept["relationships"]["service_plan"]["data"]["guid"] == plans["small"]
+    assert (kept["last_operation"]["type"], kept["last_operation"]["state"]) == ("update", "failed")
+    await done(cloud, "PATCH", path, {"relationships": relation})
+
+
+async def test_an_app_is_bound_and_told(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """VCAP_SERVICES groups by the offering, with its tags and the plan."""
+    guid, app = await instance(cloud, plans["small"], tags=["mine"]), await cloud.app()
+
+    await done(cloud, "POST", BINDINGS, binding_of(guid, app, name="main", parameters={"r": 1}))
+
+    [asked] = broker.of("bind")
+    assert asked.body["app_guid"] == app
+    assert asked.body["bind_resource"] == {
+        "app_guid": app,
+        "space_guid": await cloud.space(),
+        "app_annotations": {},
+    }
+    assert asked.body["parameters"] == {"r": 1}
+    env = await cloud.call("GET", f"/v3/apps/{app}/env")
+    [told] = env["system_env_json"]["VCAP_SERVICES"]["database"]
+    assert told == {
+        "label": "database",
+        "provider": None,
+        "plan": "small",
+        "name": "main",
+        "tags": ["sql", "mine"],
+        "instance_guid": guid,
+        "instance_name": "db",
+        "binding_guid": asked.params["binding"],
+        "binding_name": "main",
+        "credentials": {"user": "u"},
+        "syslog_drain_url": None,
+        "volume_mounts": [],
+    }
+    status, text = await problem(cloud, "POST", BINDINGS, binding_of(guid, app))
+    assert (status, text) == (422, "The app is already bound to the service instance")
+    path = f"{BINDINGS}/{asked.params['binding']}"
+    assert await cloud.call("GET", f"{path}/parameters", expect=200) == {"role": "r"}
+    await done(cloud, "DELETE", path)
+    assert broker.of("unbind")[0].query["plan_id"] == "small-id"
+    env = await cloud.call("GET", f"/v3/apps/{app}/env")
+    assert env["system_env_json"] == {"VCAP_SERVICES": {}}
+
+
+async def test_a_key_is_made_and_read(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """Asynchronously here: its credentials are fetched when the broker is done."""
+    guid = await instance(cloud, plans["small"])
+    broker.says |= {"bind": [(202, {"operation": "b"})]}
+
+    await done(cloud, "POST", BINDINGS, binding_of(guid, name="k"))
+
+    page = await cloud.call("GET", f"{BINDINGS}?type=key&names=k&service_instance_guids={guid}")
+    [key] = page["resources"]
+    path = f"{BINDINGS}/{key['guid']}"
+    assert await cloud.call("GET", f"{path}/details") == {"credentials": {"user": "late"}}
+    assert broker.of("last")[0].params["binding"] == key["guid"]
+    status, text = await problem(cloud, "POST", BINDINGS, binding_of(guid, name="k"))
+    assert (status, "Key binding names must be unique" in text) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "orphan"),
+    [
+        ((500, {}), "bind could not be completed: The service broker returned an invalid", True),
+        ((422, {"error": "RequiresApp"}), "through binding an application only.", False),
+        ((201, {"credentials": []}), "Expected `object | null`, got `array`", True),
+        ((201, {"syslog_drain_url": "syslog://x"}), "not registered as a logging service", True),
+        (
+            (201, {"volume_mounts": []}),
+            "not registered as a volume mount service",
+            True,
+        ),
+    ],
+)
+async def test_a_failed_binding_is_told_and_cleaned_up(
+    cloud: Cloud,
+    broker: FakeBroker,
+    plans: dict[str, str],
+    said: tuple[int, Any],
+    text: str,
+    orphan: bool,
+) -> None:
+    """Its credentials are nobody's, and the next attempt takes its place."""
+    guid = await instance(cloud, plans["small"])
+    broker.says["bind"] = [said]
+
+    assert text in await failed(cloud, "POST", BINDINGS, binding_of(guid, name="k"))
+
+    [key] = (await cloud.call("GET", BINDINGS))["resources"]
+    assert await problem(cloud, "GET", f"{BINDINGS}/{key['guid']}/details") == (
+        404,
+        "Creation of service key failed",
+    )
+    with trio.move_on_after(5 if orphan else 0):
+        while not broker.of("unbind"):
+            await trio.lowlevel.checkpoint()
+    assert bool(broker.of("unbind")) == orphan
+    await done(cloud, "POST", BINDINGS, binding_of(guid, name="k"))
+
+
+async def test_deleting_takes_bindings_along(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """Each is deleted at the broker first, however long that takes."""
+    guid, app = await instance(cloud, plans["small"]), await cloud.app()
+    await done(cloud, "POST", BINDINGS, binding_of(guid, app))
+    await done(cloud, "POST", BINDINGS, binding_of(guid, name="k"))
+    broker.says |= {"unbind": [(202, {})], "deprovision": [(202, {"operation": "d"})]}
+    broker.says["last"] = [(200, {"state": "in progress"}), (410, {}), (410, {})]
+
+    await done(cloud, "DELETE", f"/v3/service_instances/{guid}")
+
+    order = [one.what for one in broker.asked if one.what in ("unbind", "deprovision")]
+    assert order == ["unbind", "unbind", "deprovision"]
+    for kind in ("service_instances", "service_credential_bindings"):
+        assert not (await cloud.call("GET", f"/v3/{kind}"))["resources"]
+
+
+async def test_a_broker_that_keeps_something_keeps_it(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """The instance is there until its broker lets it go, or an administrator purges it."""
+    guid = await instance(cloud, plans["small"])
+    path = f"/v3/service_instances/{guid}"
+    broker.says["deprovision"] = [
+        (500, {"description": "no"}),
+        (422, {"error": "ConcurrencyError"}),
+    ]
+
+    first = await failed(cloud, "DELETE", path)
+    second = await failed(cloud, "DELETE", path)
+
+    assert first == ("delete could not be completed: Service instance db: Service broker error: no")
+    assert second == "An operation for service instance db is in progress."
+    assert (await shown(cloud))["last_operation"]["state"] == "failed"
+    [made] = (await cloud.call("GET", "/v3/service_brokers"))["resources"]
+    assert (await cloud.raw("DELETE", f"/v3/service_brokers/{made['guid']}")).status == 422
+    assert (await cloud.raw("DELETE", f"{path}?purge=true")).status == 204
+    assert len(broker.of("deprovision")) == 2
+
+
+async def test_an_app_goes_with_its_bindings(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """Not before the broker has let go of them."""
+    guid, app = await instance(cloud, plans["small"]), await cloud.app()
+    await done(cloud, "POST", BINDINGS, binding_of(guid, app))
+    broker.says["unbind"] = [(500, {"description": "no"})]
+
+    told = await failed(cloud, "DELETE", f"/v3/apps/{app}")
+    await cloud.call("GET", f"/v3/apps/{app}", expect=200)
+    await done(cloud, "DELETE", f"/v3/apps/{app}")
+
+    assert "Service broker failed to delete service binding for instance db" in told
+    assert len(broker.of("unbind")) == 2
+
+
+async def test_a_slow_creation_can_be_given_up(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """Deleting overtakes it: the first job fails, the second one ends."""
+    broker.says |= {"provision": [(202, {})]}
+    broker.says["last"] = [(200, {"state": "in progress"})] * 3
+    creating = await cloud.call(
+        "POST", "/v3/service_instances", await wanted(cloud, plans["small"]), expect=202
+    )
+    guid = (await shown(cloud))["guid"]
+
+    await done(cloud, "DELETE", f"/v3/service_instances/{guid}")
+
+    [error] = (await ended(cloud, creating))["errors"]
+    assert "could not be completed" in error["detail"] or "not found" in error["detail"]
+
+
+async def test_an_instance_is_shared_and_unshared(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """Apps of the other space can be bound, until it is taken back."""
+    guid = await instance(cloud, plans["small"])
+    path = f"/v3/service_instances/{guid}/relationships/shared_spaces"
+    space = await cloud.call("GET", f"/v3/spaces/{await cloud.space()}")
+    organization = space["relationships"]["organization"]
+    other = await cloud.call(
+        "POST", "/v3/spaces", {"name": "b", "relationships": {"organization": organization}}
+    )
+    body = {"data": [{"guid": other["guid"]}]}
+    relations = {"space": {"data": {"guid": other["guid"]}}}
+    app = await cloud.call("POST", "/v3/apps", {"name": "far", "relationships": relations})
+
+    assert (await cloud.raw("POST", path, body)).status == 403  # the feature is off
+    await cloud.call("PATCH", "/v3/feature_flags/service_instance_sharing", {"enabled": True})
+    early = await problem(cloud, "POST", BINDINGS, binding_of(guid, app["guid"]))
+    assert early == (422, "The service instance and the app are in different spaces")
+    for wrong, text in (
+        ("x", "Ensure the spaces exist and that you have access to them."),
+        (space["guid"], "cannot be shared into the space where they were created."),
+    ):
+        status, told = await problem(cloud, "POST", path, {"data": [{"guid": wrong}]})
+        assert (status, text in told) == (422, True)
+    assert (await cloud.call("POST", path, body, expect=200))["data"] == body["data"]
+    await done(cloud, "POST", BINDINGS, binding_of(guid, app["guid"]))
+
+    shown_ = await cloud.call(
+        "GET",
+        f"{path}?fields[space]=name,relationships.organization&fields[space.organization]=name",
+    )
+    assert shown_["included"] == {
+        "spaces": [{"name": "b", "relationships": {"organization": organization}}],
+        "organizations": [{"name": "dev"}],
+    }
+    usage = await cloud.call("GET", f"{path}/usage_summary", expect=200)
+    assert usage["usage_summary"] == [{"space": {"guid": other["guid"]}, "bound_app_count": 1}]
+    status, told = await problem(cloud, "PATCH", f"/v3/service_instances/{guid}", {"name": "c"})
+    assert (status, told) == (422, "Service instances that have been shared cannot be renamed")
+    broker.says["unbind"] = [(500, {"description": "no"})]
+    status, told = await problem(cloud, "DELETE", f"{path}/{other['guid']}")
+    assert (status, "Unshare of service instance failed" in told) == (502, True)
+    assert (await cloud.raw("DELETE", f"{path}/{other['guid']}")).status == 204
+    assert (await cloud.call("GET", path))["data"] == []
+    assert len(broker.of("unbind")) == 2
