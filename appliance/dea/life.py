@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -28,6 +29,7 @@ from appliance.kernel.process.profile import HOME, Limits, Profile
 from appliance.kernel.process.spawner import Child
 
 LAST_WORDS = 0.5  # seconds that output may still come when the program itself has ended
+LIFECYCLE = Path(__file__).with_name("lifecycle")  # scripts for those who come by ssh
 PROCESSES = 512  # processes and threads that one instance may have, as in 2012
 
 
@@ -129,6 +131,7 @@ class Life:
                 processes=PROCESSES,
                 files=order.limits.fds,
             ),
+            read_only={LIFECYCLE: "/tmp/lifecycle"},
         )
         home = sandbox.inside(profile, instance.folder)
         env = environment(instance, home) | possible(plan.env)

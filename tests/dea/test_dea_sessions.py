@@ -33,9 +33,18 @@ from appliance.dea.messages_ssh import (
 from appliance.dea.session import Wire
 from appliance.kernel.bus import RequestTimeout
 from appliance.kernel.bus.codec import decode, encode
-from tests.dea.conftest import Droplet, World
+from tests.dea.conftest import WEB, Droplet, World
 
 pytestmark = pytest.mark.other_users
+
+HUNGRY = """\
+import time
+taken = []
+for _ in range(1000):
+    taken.append(b"x" * (1 << 20))
+    time.sleep(0.002)
+time.sleep(60)
+"""
 
 Make = Callable[..., AbstractAsyncContextManager[World]]
 SANDBOXES = ("auto", "off")
@@ -186,7 +195,8 @@ async def test_what_sessions_use_counts(make_world: Make, web: Droplet, grouped:
             pytest.skip("no control groups here")
         world.start(world.order(web))
         await world.running()
-        hungry = "python3 -c 'x = bytes(1 << 20) + b\"x\" * (200 << 20); input()'"
+        # Slowly: what is taken before it has been put into its group is not counted there.
+        hungry = f"python3 -c '{HUNGRY}'"
         async with session(world, command=hungry) as wire:
             assert (await until_exit(wire))[1] in (None, Exit(signal="KILL"))
         if not grouped:  # some kernels end all of the group, some only the greediest
@@ -239,6 +249,26 @@ async def test_an_isolated_instance_is_reached_in_its_own_network(
         async with session(world, connect=("192.0.2.1", 80)) as wire:
             told, _ = await until_exit(wire)
             assert b"its network is its own" in told[REFUSED]
+
+
+async def test_visitors_get_the_apps_environment_as_on_cloud_foundry(
+    make_world: Make, app: Callable[..., Droplet]
+) -> None:
+    """By the scripts that its documentation names; a shell by itself has no profiles."""
+    droplet = app(WEB, **{"profile.d/mine.sh": "export FROM=profile", "app/.profile": "MORE=too"})
+    launcher = "/tmp/lifecycle/launcher /home/vcap/app 'echo $FROM ${PWD##*/}; exit 3' ''"
+    shell = "echo 'echo $FROM; exit 4' | /tmp/lifecycle/shell"
+    async with make_world() as world:
+        if not world.kit.spawner.sandbox.isolated:
+            pytest.skip(f"no bubblewrap here: {world.kit.spawner.sandbox.reason}")
+        world.start(world.order(droplet))
+        await world.running()
+        for command, said, status in (
+            (launcher, b"profile app\n", 3), (shell, b"profile\n", 4), ("echo $FROM", b"\n", 0),
+        ):  # fmt: skip
+            async with session(world, command=command) as wire:
+                heard, ended = await until_exit(wire)
+                assert (heard[OUTPUT], ended) == (said, Exit(status=status))
 
 
 def test_what_is_no_far_end_of_scp_is_a_command() -> None:
