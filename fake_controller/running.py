@@ -13,6 +13,7 @@ from appliance.kernel.bus import NoResponders, RequestTimeout
 from appliance.router.messages import Routing
 from fake_controller.actual import Instance
 from fake_controller.controller import Controller
+from fake_controller.features import services_as
 from fake_controller.messages import DropletUpdated
 from fake_controller.model import (
     App,
@@ -259,6 +260,7 @@ def start_message(wanted: Desired, index: int, guid: str, cc: Controller) -> Sta
         uris=wanted.uris,
         routing=asking(wanted.routes),
         services=wanted.services,
+        services_as=services_as(app.features),
         env=as_lines(wanted.variables),
         limits=_limits(process),
         app_id=app.guid,

@@ -11,6 +11,7 @@ from appliance.dea.messages import Discover, Hello, Limits
 from appliance.dea.messages_tasks import TaskCancel, TaskHeartbeat, TaskStart, TaskStatus
 from appliance.kernel.bus import NoResponders, RequestTimeout
 from fake_controller.controller import Controller
+from fake_controller.features import services_as
 from fake_controller.model import App, Droplet, Process, Task
 from fake_controller.model.tasks import UNFINISHED
 from fake_controller.running import DISCOVER_TIMEOUT, archiver_urls, desired, vcap_application
@@ -116,6 +117,7 @@ def task_start(tx: Tx, cc: Controller, task: Task) -> TaskStart:
         executableUri=first,
         executableUris=others,
         services=bound_services(tx, app.guid),
+        services_as=services_as(app.features),
         env=as_lines(running_variables(tx, app)),
         limits=_limits(task),
         vcap_application=facts,

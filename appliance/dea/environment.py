@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from appliance.dea.bindings import told_of_services
 from appliance.dea.instance import MIB, Instance
 from appliance.dea.messages import Start
 from appliance.kernel.vcap import compact, database_url, services_by_label
@@ -33,7 +34,7 @@ def environment(instance: Instance, home: str) -> dict[str, str]:
         "DEPS_DIR": f"{home}/deps",
         "MEMORY_LIMIT": f"{memory_for_main(order)}m",
         "VCAP_APPLICATION": compact(application(instance)),
-        "VCAP_SERVICES": compact(services),
+        **told_of_services(order, home),
         "VCAP_APP_HOST": host,
         "VCAP_APP_PORT": port,
         "CF_INSTANCE_GUID": instance.id,

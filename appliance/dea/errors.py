@@ -46,6 +46,12 @@ class DropletUnusable(StartFailed):
     code = "droplet-unusable"
 
 
+class BindingsUnusable(StartFailed):
+    """The bound services cannot be told as files."""
+
+    code = "bindings-unusable"
+
+
 class NeverListened(StartFailed):
     """Nothing accepted connections on the port that the instance was given."""
 

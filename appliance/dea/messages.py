@@ -140,6 +140,9 @@ class Start:
     health_check: dict[str, Any] | None = None  # how its health is found out
     readiness_health_check: dict[str, Any] | None = None  # whether it gets requests; no "timeout"
     sidecars: list[Sidecar] = field(default_factory=list)
+    #: How services are told: "variable" (VCAP_SERVICES), "file" (the same as a file), or
+    #: "folders" (one for each, with a file for each value).
+    services_as: str = "variable"
     port_wanted: bool | None = None  # None: a port when there are URIs, as in 2012
     vcap_application: dict[str, Any] | None = None  # merged over what the DEA makes
     routing: dict[str, Routing] = field(default_factory=dict)  # by URI, what its route asks for

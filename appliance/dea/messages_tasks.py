@@ -30,6 +30,7 @@ class TaskStart:
     sha256: str | None = None
     version: str = ""  # as in `Start`
     services: list[dict[str, Any]] = field(default_factory=list)  # as in `Start`
+    services_as: str = "variable"  # as in `Start`
     env: list[str] = field(default_factory=list)  # "NAME=value"
     limits: Limits = field(default_factory=Limits)
     vcap_application: dict[str, Any] | None = None  # merged over what the DEA makes

@@ -130,6 +130,7 @@ def as_order(task: TaskStart) -> Start:
         executableUri=task.executableUri,
         executableUris=task.executableUris,
         services=task.services,
+        services_as=task.services_as,
         env=task.env,
         limits=task.limits,
         app_id=task.app_id,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance.dea.errors import DropletUnusable
+from appliance.dea.bindings import FOLDER, binding_files
+from appliance.dea.errors import BindingsUnusable, DropletUnusable
 from appliance.dea.launch import RUNTIME_TOKEN, Contents
 from appliance.dea.messages import Start
 from appliance.dea.runtimes import executable
@@ -16,6 +18,7 @@ from appliance.kernel.errors import ApplianceError
 
 TEXT_LIMIT = 1024 * 1024  # bytes of a file that is read for how to start
 STARTUP_MODE = 0o500
+BINDING_MODE = 0o400
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -33,7 +36,7 @@ def unpack(droplet: Path, folder: Path, order: Start) -> Contents:
     try:
         unpack_tar(droplet, folder, DROPLET_LIMITS)
         return prepare(folder, order)
-    except DropletUnusable:
+    except (BindingsUnusable, DropletUnusable):
         raise
     except ApplianceError as error:
         raise DropletUnusable(f"Droplet could not be unpacked: {error}".removesuffix(".")) from None
@@ -55,6 +58,7 @@ def prepare(folder: Path, order: Start) -> Contents:
         for name in ("tmp", "logs"):
             if not _is_folder(top, name):
                 os.mkdir(name, 0o755, dir_fd=top)
+        _write_bindings(top, binding_files(order))
         has_app = _is_folder(top, "app")
         procfile = _read_in(top, "app", "Procfile") if has_app else None
         return Contents(
@@ -122,6 +126,26 @@ def _replace(folder: int, name: str, text: str) -> None:
         file.write(text.encode("utf-8", "surrogateescape"))
         os.fchmod(fd, STARTUP_MODE)
     os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _write_bindings(top: int, files: Mapping[str, str]) -> None:
+    """Write *files* into a folder of their own, which the droplet may not bring."""
+    if not files:
+        return
+    try:
+        os.mkdir(FOLDER, 0o700, dir_fd=top)
+    except FileExistsError:
+        raise DropletUnusable(f"Droplet has an entry {FOLDER}, where bindings belong") from None
+    bindings = os.open(FOLDER, _FOLDER, dir_fd=top)
+    try:
+        for folder in sorted({path.partition("/")[0] for path in files if "/" in path}):
+            os.mkdir(folder, 0o700, dir_fd=bindings)
+        for path, text in files.items():
+            fd = os.open(path, _WRITE, BINDING_MODE, dir_fd=bindings)
+            with open(fd, "wb") as file:
+                file.write(text.encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(bindings)
 
 
 def _is_folder(folder: int, name: str) -> bool:

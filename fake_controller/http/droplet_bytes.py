@@ -55,7 +55,7 @@ def blobs(cc: Controller) -> list[Blob]:
             # archivers' login opens every droplet: people are not told it.
             await exchange.reply(302, b"", headers={"Location": archiver_urls(cc, record)[0]})
             return
-        droplet = await droplets.fetch(cc, record)
+        droplet = await droplets.fetch(cc, record.app_guid, record.sha1 or "")
         try:
             await exchange.send_file(
                 droplet.path, content_type="application/gzip", etag=droplet.sha256

@@ -12,6 +12,7 @@ from appliance.kernel.vcap import services_by_label
 from fake_controller.access import secrets_in_space
 from fake_controller.acting import Acting
 from fake_controller.errors import unprocessable
+from fake_controller.features import services_as
 from fake_controller.http.api import Api
 from fake_controller.http.relations import merged
 from fake_controller.model import App, Process
@@ -19,6 +20,7 @@ from fake_controller.running import desired, vcap_application
 from fake_controller.services.bound import bound_services
 from fake_controller.surroundings import group
 
+BINDINGS = "/home/vcap/service-bindings"
 RESERVED = ("VCAP_", "VMC_")
 READABLE = secrets_in_space("space_guid")
 
@@ -57,18 +59,27 @@ def routes(api: Api) -> None:
         def look(acting: Acting) -> dict[str, Any]:
             app = _readable(acting, guid)
             acting.audit("audit.app.environment.show", app)
-            services = services_by_label(bound_services(acting.tx, guid))
+            services = system_variables(app, bound_services(acting.tx, guid))
             web = acting.tx.first(Process, app_guid=guid, type="web")
             application = vcap_application(desired(acting.tx, web), cc) if web else {}
             return {
                 "staging_env_json": group(acting.tx, "staging"),
                 "running_env_json": group(acting.tx, "running"),
                 "environment_variables": app.environment,
-                "system_env_json": {"VCAP_SERVICES": services},
+                "system_env_json": services,
                 "application_env_json": {"VCAP_APPLICATION": application},
             }
 
         return api.json(await api.write(look))
+
+
+def system_variables(app: App, services: list[dict[str, Any]]) -> dict[str, Any]:
+    """What tells *app* of its services: all of it, or where it finds that."""
+    ways = {
+        "file": {"VCAP_SERVICES_FILE_PATH": f"{BINDINGS}/vcap_services"},
+        "folders": {"SERVICE_BINDING_ROOT": BINDINGS},
+    }
+    return ways.get(services_as(app.features), {"VCAP_SERVICES": services_by_label(services)})
 
 
 def _readable(acting: Acting, guid: str) -> App:

@@ -8,11 +8,15 @@ from typing import Any
 import msgspec
 from quart import Response
 
+from fake_controller.access import SUPPORTERS, changed_in_space
 from fake_controller.acting import Acting
-from fake_controller.errors import missing
-from fake_controller.features import OF_APPS, OF_SPACES, Feature, enabled
+from fake_controller.errors import missing, unprocessable
+from fake_controller.features import OF_APPS, OF_SPACES, Feature, enabled, exclude_each_other
 from fake_controller.http.api import Api
 from fake_controller.model import App, Space
+
+#: By more people than those who push.
+SWITCHED_BY = {"revisions": changed_in_space("space_guid", SUPPORTERS)}
 
 
 class Switch(msgspec.Struct):
@@ -31,7 +35,7 @@ def _of(api: Api, kind: type[App] | type[Space], table: Mapping[str, Feature]) -
     @api.get(path)
     async def features(guid: str) -> Response:
         owner = await api.read(lambda acting: acting.see(kind, guid))
-        return api.json({"resources": [_shown(owner, table, name) for name in table]})
+        return api.json(api.page([_shown(owner, table, name) for name in table]))
 
     @api.get(f"{path}/<name>")
     async def feature(guid: str, name: str) -> Response:
@@ -41,10 +45,14 @@ def _of(api: Api, kind: type[App] | type[Space], table: Mapping[str, Feature]) -
     @api.patch(f"{path}/<name>", body=Switch)
     async def switch(guid: str, name: str, wanted: Switch) -> Response:
         def work(acting: Acting) -> App | Space:
-            owner = acting.change(kind, guid)
             if name not in table:
+                acting.see(kind, guid)
                 raise missing("Feature")
-            return acting.tx.change(owner, features=owner.features | {name: wanted.enabled})
+            owner = acting.change(kind, guid, rule=SWITCHED_BY.get(name))
+            features = owner.features | {name: wanted.enabled}
+            if wrong := exclude_each_other(features):
+                raise unprocessable(wrong)
+            return acting.tx.change(owner, features=features)
 
         return api.json(_shown(await api.write(work), table, name))
 

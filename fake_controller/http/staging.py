@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from hmac import compare_digest
 
-from appliance.kernel.errors import ApplianceError, Unavailable
 from appliance.kernel.http.auth import basic_auth
-from appliance.kernel.http.blob_plane import Blob, Exchange, Spooled
-from fake_controller import push
+from appliance.kernel.http.blob_plane import Blob, Exchange
+from fake_controller import droplets, push
 from fake_controller.controller import Controller
 from fake_controller.errors import LegacyError
 from fake_controller.model import App, Droplet, Package
@@ -77,7 +76,7 @@ def blobs(cc: Controller) -> list[Blob]:
 
         if not await cc.store.read(look):
             raise _no_app()
-        droplet = await _fetched(cc, app_guid, digest)
+        droplet = await droplets.fetch(cc, app_guid, digest)
         try:
             await exchange.send_file(droplet.path, content_type="application/gzip", etag=digest)
         finally:
@@ -91,24 +90,6 @@ def blobs(cc: Controller) -> list[Blob]:
         Blob("GET", "/download_unstaged_app/:id", fetch),
         Blob("POST", "/upload_droplet/:id/:upload_id", deliver),
     ]
-
-
-async def _fetched(cc: Controller, app_guid: str, digest: str) -> Spooled:
-    """The droplet from the first archiver that has it, in a file that the caller then owns.
-
-    The client is not sent there: DEAs of 2012 follow no redirects, and the address of an
-    archiver has its password in it.
-    """
-    problem: ApplianceError | None = None
-    for base in cc.config.archivers:
-        url = f"{base}/droplets/{app_guid}/{digest}"
-        try:
-            return await cc.kit.http.download(
-                url, cc.bits.packages.spool, limit=cc.config.max_droplet
-            )
-        except ApplianceError as error:
-            problem = problem or error
-    raise problem or Unavailable("No archiver is configured.")
 
 
 def _login(cc: Controller, authorization: str, user: str) -> None:

@@ -17,6 +17,7 @@ from fake_controller.apps import create_app
 from fake_controller.buildpacks import check_lifecycle
 from fake_controller.consumption import check_process
 from fake_controller.errors import CloudError, deployment_in_progress, unprocessable
+from fake_controller.features import exclude_each_other
 from fake_controller.manifest.binding import bind_services
 from fake_controller.manifest.generate import written
 from fake_controller.manifest.mapping import apply_routes
@@ -74,7 +75,11 @@ def apply_manifest(
     """
     with told_of(manifest):
         app = acting.change(App, app_guid)
-        app = acting.tx.change(app, features=app.features | manifest.features)
+        features = app.features | manifest.features
+        if wrong := exclude_each_other(features):
+            raise unprocessable(wrong)
+        if features != app.features:
+            app = acting.tx.change(app, features=features)
         scaled = [
             process
             for one in manifest.processes
