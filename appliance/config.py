@@ -60,7 +60,7 @@ class ControllerConfig:
     dea_timeout: float = 25 * SECONDS  # an instance that no DEA speaks of is lost
     hold: float = 2 * SECONDS  # how long a GET of a build or of stats may wait for a change
     broker_timeout: float = 60 * SECONDS  # for each answer of a service broker
-    broker_poll: float = 2 * SECONDS  # between looks at an operation; a broker may ask for more
+    broker_poll: float = 1 * SECONDS  # between looks at an operation; a broker may ask for more
     broker_operation: float = 7 * 24 * 60 * MINUTES  # the longest; a plan may ask for less
 
     def __post_init__(self) -> None:
