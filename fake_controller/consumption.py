@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import chain
 
 from fake_controller.conditions import ALL, Condition, is_
-from fake_controller.errors import CloudError, unprocessable
+from fake_controller.errors import unprocessable
 from fake_controller.model import (
     App,
     Domain,
@@ -111,26 +111,15 @@ def check_route(tx: Tx, route: Route) -> None:
 
 
 def check_service_instance(tx: Tx, instance: ServiceInstance, *, paid: bool) -> None:
-    """Raises when a managed *instance* is more than a quota allows; *paid* is its plan."""
+    """Raises 422 when a managed *instance* is more than a quota allows; *paid* is its plan."""
     for bound in bounds(tx, tx.get(Space, instance.space_guid)):
-        of_space = bound.where == "space"
         if has_too_many_service_instances(bound):
-            number, title = (60012, "Space") if of_space else (60005, "")
-            raise CloudError(
-                400,
-                number,
-                f"CF-ServiceInstance{title}QuotaExceeded",
-                f"You have exceeded your {bound.where}'s services limit.",
-            )
+            raise unprocessable(f"You have exceeded your {bound.where}'s services limit.")
         if paid and not bound.quota.paid_services_allowed:
-            number, title = (60013, "BySpaceQuota") if of_space else (60007, "")
-            whose = " for your space" if of_space else ""
-            raise CloudError(
-                400,
-                number,
-                f"CF-ServiceInstanceServicePlanNotAllowed{title}",
+            whose = " for your space" if bound.where == "space" else ""
+            raise unprocessable(
                 "The service instance cannot be created because paid service plans are not "
-                f"allowed{whose}.",
+                f"allowed{whose}."
             )
 
 

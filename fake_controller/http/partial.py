@@ -12,5 +12,4 @@ PARTIAL: dict[str, str] = {
     "POST /v3/domains": "`router_group` is refused",
     "POST /v3/packages": "Docker packages are not made",
     "POST /v3/routes": "TCP routes (`port`) are not made",
-    "POST /v3/service_route_bindings": "managed service instances are refused",
 }

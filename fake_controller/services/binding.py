@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fake_controller.acting import Acting
+from fake_controller.consumption import check_service_key
 from fake_controller.errors import CloudError, unprocessable
 from fake_controller.events import Actor
 from fake_controller.model import (
@@ -155,6 +156,7 @@ def make_key(
         last_operation=operation(tx, "create", "initial"),
         **labels,
     )
+    check_service_key(tx, instance)
     return Begun(
         binding=made,
         errand=promise(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fake_controller.acting import Acting
+from fake_controller.consumption import check_service_instance
 from fake_controller.errors import CloudError, unprocessable
 from fake_controller.model import (
     ServiceBroker,
@@ -100,6 +101,7 @@ def create_managed(
         last_operation=operation(tx, "create", "initial"),
         **values,
     )
+    check_service_instance(tx, made, paid=not plan.free)
     errand = promise(
         tx,
         "provision",
@@ -143,6 +145,7 @@ def check_update(
 
 def _check_new_plan(acting: Acting, place: Place, guid: str) -> None:
     plan = check_plan(acting, guid, place.space)
+    check_service_instance(acting.tx, place.instance, paid=not plan.free)
     if plan.service_offering_guid != place.offering.guid:
         text = "service plan relates to a different service offering"
         raise CloudError(400, 1002, "CF-InvalidRelation", text)
