@@ -12,4 +12,7 @@ PARTIAL: dict[str, str] = {
     "POST /v3/domains": "`router_group` is refused",
     "POST /v3/packages": "Docker packages are not made",
     "POST /v3/routes": "TCP routes (`port`) are not made",
+    "PATCH /v3/routes/:guid/destinations": "`weight` and ports but 8080 are refused",
+    "PATCH /v3/routes/:guid/destinations/:destination_guid": "`protocol` http2 is refused",
+    "POST /v3/routes/:guid/destinations": "`protocol` http2 and ports but 8080 are refused",
 }

@@ -227,6 +227,7 @@ class Stager:
     deliver: bool = True
     hold: trio.Event | None = None
     holding: trio.Event = field(default_factory=trio.Event)  # it has the package, and waits
+    answered: trio.Event = field(default_factory=trio.Event)  # it has answered a request
     requests: list[StagingRequest] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)  # fields of the reply
 
@@ -255,6 +256,7 @@ class Stager:
                     **self.more,
                 )
                 kit.respond(received, reply)
+                self.answered.set()
 
     async def upload(self, request: StagingRequest, droplet: bytes) -> Any:
         """Deliver *droplet* as a stager of 2012 does."""

@@ -449,6 +449,7 @@ async def test_an_app_may_be_deleted_while_it_is_built(
     await cloud.call("DELETE", f"/v3/apps/{app}", expect=202)
     stager.hold.set()
     with trio.fail_after(5):
+        await stager.answered.wait()
         while cloud.stored or (await cloud.call("GET", "/v3/builds", expect=200))["resources"]:
             await trio.lowlevel.checkpoint()
     assert (await cloud.call("GET", "/v3/droplets", expect=200))["resources"] == []
