@@ -5,7 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "boot", "sandbox", "push", "cf_push", "controller", "bus", "nats_wire", "router")
+ALL = (
+    "startup",
+    "boot",
+    "sandbox",
+    "push",
+    "cf_push",
+    "controller",
+    "bus",
+    "nats_bus",
+    "nats_wire",
+    "router",
+)
 
 
 def main(names: list[str]) -> None:

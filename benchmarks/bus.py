@@ -1,30 +1,29 @@
-"""How fast the buses are, each beside something bare: ``python -m benchmarks.bus``.
+"""How fast the local bus is, beside a bare trio memory channel: ``python -m benchmarks.bus``.
 
-The local bus is measured against a trio memory channel, the NATS bus (when a
-nats-server is installed) against nats-py on a plain asyncio loop. Medians of rounds
-that take turns, since a busy machine slows both.
+Medians of rounds that take turns, since a busy machine slows both.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
+import resource
 import shutil
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import trio
 
 from appliance.kernel.bus import Bus
 from appliance.kernel.bus.local import LocalBus
-from appliance.kernel.bus.nats import open_nats_bus
+from appliance.kernel.bus.mailbox import Mailbox
+from appliance.kernel.bus.subjects import SubjectTrie, matches
+from benchmarks.table import table
 
 ROUNDS = 5
 MESSAGES = 50_000  # of one round of publishing
@@ -32,7 +31,13 @@ REQUESTS = 10_000  # of one round of requests
 BURST = 1000  # messages published before the subscriber gets its turn
 IN_FLIGHT = 16
 PAYLOAD = bytes(128)
-T = TypeVar("T")
+SUBSCRIPTIONS = 10_000  # that have nothing to do with what is published
+FEW = 10  # of the same kinds, to compare with
+SUBJECTS = 20_000  # different ones: more than the bus remembers
+DELIVERY_GOAL = 0.6  # of the memory channel's rate
+REQUESTS_GOAL = 40_000  # per second, IN_FLIGHT at a time
+P50_GOAL = 40  # us
+COST_GOAL = 0.10  # of the publish rate
 
 HEADERS = {"X-Appliance-Room": "dea", "X-Vcap-Request-Id": "0f8fad5b-d9cb-469f-a165-70867728950e"}
 
@@ -88,7 +93,9 @@ async def bus_rate(bus: Bus, *, headers: dict[str, str] | None = None) -> float:
     return MESSAGES / elapsed
 
 
-async def request_times(bus: Bus, in_flight: int) -> tuple[list[float], float]:
+async def request_times(
+    bus: Bus, in_flight: int, requests: int = REQUESTS
+) -> tuple[list[float], float]:
     """Seconds of each request, and requests per second."""
     times: list[float] = []
 
@@ -97,7 +104,7 @@ async def request_times(bus: Bus, in_flight: int) -> tuple[list[float], float]:
             bus.publish(message.reply, message.data)
 
     async def ask() -> None:
-        for _ in range(REQUESTS // in_flight):
+        for _ in range(requests // in_flight):
             began = time.perf_counter()
             await bus.request("bench.echo", PAYLOAD, timeout=10)
             times.append(time.perf_counter() - began)
@@ -111,55 +118,6 @@ async def request_times(bus: Bus, in_flight: int) -> tuple[list[float], float]:
         rate = len(times) / (time.perf_counter() - began)
         nursery.cancel_scope.cancel()
     return times, rate
-
-
-async def on_nats(url: str, measure: Callable[[Bus], Awaitable[T]]) -> T:
-    """What *measure* says of a NATS bus."""
-    async with open_nats_bus([url]) as bus:
-        return await measure(bus)
-
-
-async def plain_nats(url: str) -> tuple[float, list[float], float]:
-    """The same of nats-py alone: delivery rate, request times, rate of requests in flight."""
-    import nats
-    from nats.aio.msg import Msg
-
-    client = await nats.connect(url)
-    received = 0
-    caught_up = asyncio.Event()
-
-    async def receive(_: object) -> None:
-        nonlocal received
-        received += 1
-        if received % BURST == 0:
-            caught_up.set()
-
-    async def answer(message: Msg) -> None:
-        await message.respond(message.data)
-
-    async def ask(count: int) -> None:
-        for _ in range(count):
-            began = time.perf_counter()
-            await client.request("bench.echo", PAYLOAD, timeout=10)
-            times.append(time.perf_counter() - began)
-
-    await client.subscribe("bench.one", cb=receive)
-    await client.subscribe("bench.echo", cb=answer)
-    began = time.perf_counter()
-    for _ in range(MESSAGES // BURST):
-        caught_up.clear()
-        for _ in range(BURST):
-            await client.publish("bench.one", PAYLOAD)
-        await caught_up.wait()
-    rate = MESSAGES / (time.perf_counter() - began)
-    times: list[float] = []
-    await ask(REQUESTS // 4)
-    alone, times = times, []
-    began = time.perf_counter()
-    await asyncio.gather(*(ask(REQUESTS // IN_FLIGHT) for _ in range(IN_FLIGHT)))
-    together = len(times) / (time.perf_counter() - began)
-    await client.close()
-    return rate, alone, together
 
 
 @contextmanager
@@ -181,48 +139,104 @@ def nats_server() -> Iterator[str]:
                 process.kill()
 
 
-def row(name: str, delivery: list[float], alone: list[list[float]], together: list[float]) -> str:
-    """One line of the table."""
-    cells = [f"{statistics.median(delivery) / 1000:>12.0f}"]
-    if alone:
-        p50 = statistics.median(statistics.quantiles(times, n=100)[49] for times in alone)
-        p99 = statistics.median(statistics.quantiles(times, n=100)[98] for times in alone)
-        cells.append(f"{p50 * 1e6:>10.0f} {p99 * 1e6:>7.0f} us")
-        cells.append(f"{statistics.median(together) / 1000:>14.1f}")
-    return f"{name:<34}" + " ".join(cells)
+@contextmanager
+def crowd(bus: LocalBus, count: int) -> Iterator[None]:
+    """*count* subscriptions of all kinds in the block, which hear nothing of the benchmark."""
+    kinds = ("dea.{}.start", "logs.lines.{}", "app.{}.*", "app.{}.>", "*.{}.route")
+    with ExitStack() as stack:
+        for number in range(count):
+            pattern, mailbox = kinds[number % len(kinds)].format(number), Mailbox()
+            bus.attach(mailbox, pattern)
+            stack.callback(bus.detach, mailbox, pattern)
+        yield
+
+
+async def publish_rate(count: int, subjects: int) -> float:
+    """Messages per second that are published to *subjects* in turn, with *count* subscriptions."""
+    bus = LocalBus(queue_messages=10)  # what is received is not measured here
+    names = [f"bench.{number}" for number in range(subjects)]
+    with crowd(bus, count):
+        async with bus.subscribe("bench.>"):
+            began = time.perf_counter()
+            for number in range(MESSAGES):
+                bus.publish(names[number % subjects], PAYLOAD)
+            return MESSAGES / (time.perf_counter() - began)
+
+
+def finding() -> tuple[float, float]:
+    """Microseconds to find the subscribers of a subject among many: by the trie, by looking."""
+    kinds = ("dea.{}.start", "logs.lines.{}", "app.{}.*", "app.{}.>", "*.{}.route")
+    patterns = [kinds[number % 5].format(number) for number in range(SUBSCRIPTIONS)]
+    trie: SubjectTrie[int] = SubjectTrie()
+    for number, pattern in enumerate(patterns):
+        trie.add(pattern, number)
+    subjects = [f"app.{number}.x" for number in range(2, SUBSCRIPTIONS, 500)]
+    began = time.perf_counter()
+    for _ in range(100):
+        found = [trie.match(subject) for subject in subjects]
+    by_trie = (time.perf_counter() - began) / (100 * len(subjects))
+    began = time.perf_counter()
+    looked = [[n for n, one in enumerate(patterns) if matches(one, s)] for s in subjects]
+    by_looking = (time.perf_counter() - began) / len(subjects)
+    assert [sorted(one) for one in found] == looked
+    return by_trie * 1e6, by_looking * 1e6
+
+
+def quantile(rounds: list[list[float]], percent: int) -> float:
+    """The median of the rounds' *percent*-th percentiles, in microseconds."""
+    return statistics.median(statistics.quantiles(one, n=100)[percent - 1] for one in rounds) * 1e6
+
+
+def verdict(kept: bool) -> str:
+    """For the last column."""
+    return "kept" if kept else "MISSED"
+
+
+def peak() -> str:
+    """The most memory that this process has had."""
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
 
 
 def main() -> None:
-    """Measure, and print a small table."""
-    head = ("pub>sub k/s", "request p50 / p99", "x16 k req/s")
-    print(f"{'128-byte payloads':<34}{head[0]:>12} {head[1]:>21} {head[2]:>14}")
+    """Measure, and print a table."""
     channel, local, loaded, alone, together = [], [], [], [], []
+    few, many, few_new, many_new = [], [], [], []
     for _ in range(ROUNDS):
         channel.append(trio.run(channel_rate))
         local.append(trio.run(bus_rate, LocalBus()))
         loaded.append(trio.run(partial(bus_rate, LocalBus(), headers=HEADERS)))
         alone.append(trio.run(request_times, LocalBus(), 1)[0])
         together.append(trio.run(request_times, LocalBus(), IN_FLIGHT)[1])
-    print(row("trio memory channel", channel, [], []))
-    print(row("local bus", local, alone, together))
-    print(row("local bus, two headers", loaded, [], []))
-    ratio = statistics.median(local) / statistics.median(channel)
-    print(f"local bus / memory channel: {ratio:.2f}")
-
-    with nats_server() as url:
-        if not url:
-            print("no nats-server is installed: the NATS bus was not measured")
-            return
-        plain = [asyncio.run(plain_nats(url)) for _ in range(ROUNDS)]
-        rates, times, rates_together = [], [], []
-        for _ in range(ROUNDS):
-            rates.append(trio.run(on_nats, url, bus_rate))
-            times.append(trio.run(on_nats, url, partial(request_times, in_flight=1))[0])
-            rates_together.append(
-                trio.run(on_nats, url, partial(request_times, in_flight=IN_FLIGHT))[1]
-            )
-    print(row("nats-py alone", [p[0] for p in plain], [p[1] for p in plain], [p[2] for p in plain]))
-    print(row("NATS bus", rates, times, rates_together))
+        few.append(trio.run(publish_rate, FEW, 1))
+        many.append(trio.run(publish_rate, SUBSCRIPTIONS, 1))
+        few_new.append(trio.run(publish_rate, FEW, SUBJECTS))
+        many_new.append(trio.run(publish_rate, SUBSCRIPTIONS, SUBJECTS))
+    rate = statistics.median
+    ratio = rate(local) / rate(channel)
+    requests, p50 = rate(together), quantile(alone, 50)
+    cost, cost_new = 1 - rate(many) / rate(few), 1 - rate(many_new) / rate(few_new)
+    by_trie, by_looking = finding()
+    rows = [
+        ("trio memory channel", f"{rate(channel):,.0f}/s", "", ""),
+        ("delivery to one subscriber", f"{rate(local):,.0f}/s",
+         f"{ratio:.2f} of the channel, at least {DELIVERY_GOAL}", verdict(ratio >= DELIVERY_GOAL)),
+        ("the same with two headers", f"{rate(loaded):,.0f}/s",
+         f"{rate(loaded) / rate(channel):.2f} of the channel", ""),
+        (f"requests, {IN_FLIGHT} in flight", f"{requests:,.0f}/s",
+         f"at least {REQUESTS_GOAL:,}", verdict(requests >= REQUESTS_GOAL)),
+        ("one request, p50", f"{p50:.0f} us", f"under {P50_GOAL} us", verdict(p50 < P50_GOAL)),
+        ("one request, p99", f"{quantile(alone, 99):.0f} us", "", ""),
+        (f"published with {SUBSCRIPTIONS:,} subscriptions", f"{rate(many):,.0f}/s",
+         f"{cost:+.1%} of {rate(few):,.0f}/s with {FEW}, less than {COST_GOAL:.0%}",
+         verdict(cost < COST_GOAL)),
+        (f"the same, to {SUBJECTS:,} subjects in turn", f"{rate(many_new):,.0f}/s",
+         f"{cost_new:+.1%} of {rate(few_new):,.0f}/s with {FEW}, less than {COST_GOAL:.0%}",
+         verdict(cost_new < COST_GOAL)),
+        (f"subscribers of a subject among {SUBSCRIPTIONS:,}", f"{by_trie:.1f} us",
+         f"by looking at each: {by_looking:,.0f} us", ""),
+        ("peak memory of all this", peak(), "", ""),
+    ]  # fmt: skip
+    print(table(("local bus, 128-byte payloads", "median of 5", "against", ""), rows))
 
 
 if __name__ == "__main__":

@@ -74,6 +74,18 @@ class _Route(NamedTuple):
 
 
 _NOWHERE = _Route((), ())
+_Found = tuple[tuple[str, Receiver], ...]  # queue group ("" for none) and receiver of each
+
+
+def _made(found: _Found) -> _Route:
+    alone = []
+    groups: dict[str, _Group] = {}
+    for queue, receiver in found:
+        if queue:
+            groups.setdefault(queue, _Group()).join(receiver)
+        else:
+            alone.append(receiver)
+    return _Route(tuple(alone), tuple(groups.values()))
 
 
 class LocalBus:
@@ -92,6 +104,9 @@ class LocalBus:
         self._subscribers: SubjectTrie[tuple[str, Receiver]] = SubjectTrie()
         self._mailboxes: set[Mailbox] = set()
         self._routes: dict[str, _Route] = {}  # forgotten whenever somebody (un)subscribes
+        # Most subjects lead to the same few receivers; one route for all of them leaves the
+        # garbage collector nothing to do.
+        self._shapes: dict[_Found, _Route] = {(): _NOWHERE}
         # Inboxes of requests come and go too fast for the trie: they are found by name.
         self._inboxes: dict[str, Answer | Mailbox] = {}
         self._numbers = count(1)
@@ -200,12 +215,12 @@ class LocalBus:
             check_queue(queue)
         self._check_open()
         self._subscribers.add(pattern, (queue, receiver))
-        self._routes.clear()
+        self._forget_routes()
 
     def detach(self, receiver: Receiver, pattern: str, *, queue: str = "") -> None:
         """Undo `attach`."""
         self._subscribers.remove(pattern, (queue, receiver))
-        self._routes.clear()
+        self._forget_routes()
 
     def forward(self, message: Message, size: int) -> bool:
         """Deliver *message*, whose headers are counted in *size* already.
@@ -229,6 +244,11 @@ class LocalBus:
         """Pattern, queue group ("" for none) and receiver of every subscription."""
         for pattern, (queue, receiver) in self._subscribers.items():
             yield pattern, queue, receiver
+
+    def _forget_routes(self) -> None:
+        self._routes.clear()
+        self._shapes.clear()
+        self._shapes[()] = _NOWHERE
 
     def _check_open(self) -> None:
         if self._closed:
@@ -286,16 +306,14 @@ class LocalBus:
         passing = subject.startswith(INBOX)
         if not passing or subject not in self._inboxes:
             check_subject(subject)
-        alone = []
-        groups: dict[str, _Group] = {}
-        for queue, receiver in self._subscribers.match(subject):
-            if queue:
-                groups.setdefault(queue, _Group()).join(receiver)
-            else:
-                alone.append(receiver)
-        route = _Route(tuple(alone), tuple(groups.values())) if alone or groups else _NOWHERE
+        found = tuple(self._subscribers.match(subject))
+        route = self._shapes.get(found)
+        if route is None:
+            if len(self._shapes) >= MAX_ROUTES:
+                self._forget_routes()
+            route = self._shapes[found] = _made(found)
         if not passing:
             if len(self._routes) >= MAX_ROUTES:
-                self._routes.clear()
+                self._forget_routes()
             self._routes[subject] = route
         return route

@@ -40,6 +40,7 @@ PENDING_SIZE = 16 * 1024 * 1024  # bytes that nats-py keeps for the server durin
 CLOSE_TIMEOUT = 2.0  # seconds to send the rest when closing, to receive the rest, and to hang up
 _NOBODY = NO_RESPONDERS.rstrip()
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+AT_ONCE = 4  # batches that are sent before anything else of the thread gets its turn
 FLUSH_TIMEOUT = 600  # seconds; see `NatsConnection._round_trip`
 
 
@@ -111,6 +112,8 @@ class NatsConnection:
         self._live: dict[int, Subscription] = {}
         self._why = ""  # the latest error's words
         self._woken = asyncio.Event()
+        self._idle = False  # the carrier waits to be woken
+        self._left: list[Job] = []  # jobs that were taken, and are the carrier's to do
         self._closing = asyncio.Event()
         self._disconnected = asyncio.Event()
         self._probes: list[Probe] = []
@@ -131,7 +134,7 @@ class NatsConnection:
     def wake(self) -> None:
         """There are jobs; from any thread."""
         with suppress(RuntimeError):  # the loop is closed: nobody is there to be woken
-            self._loop.call_soon_threadsafe(self._woken.set)
+            self._loop.call_soon_threadsafe(self._awake)
 
     def close_soon(self) -> None:
         """`Close` is among the jobs; it shall not wait for ever behind the others."""
@@ -273,14 +276,37 @@ class NatsConnection:
 
     # Carrying.
 
+    def _awake(self) -> None:
+        """Send what waits at once, if that is all there is to do; else wake the carrier.
+
+        A message alone is on its way before any task has had to be switched to.
+        """
+        try:
+            if self._idle and self._client is not None:
+                for _ in range(AT_ONCE):
+                    jobs = self._link.take_jobs()
+                    if not jobs:
+                        return
+                    frames = [job for job in jobs if type(job) is bytes]
+                    if len(frames) < len(jobs) or not self._client.write_now(frames):
+                        self._left = jobs
+                        break
+        except BaseException as error:
+            self._bug = error
+            self._closing.set()
+        self._woken.set()
+
     async def _carry(self) -> None:
         """Do the jobs in their order, until `Close`."""
         from nats.errors import Error
 
         while True:
-            jobs = self._link.take_jobs()
+            jobs = self._left or self._link.take_jobs()
+            self._left = []
             if not jobs:
+                self._idle = True
                 await self._woken.wait()
+                self._idle = False
                 self._woken.clear()
             frames: list[bytes] = []
             for job in jobs:

@@ -1,4 +1,4 @@
-"""nats-py's client with three of its parts in another form; it is imported when it is used.
+"""nats-py's client with some of its parts in another form; it is imported when it is used.
 
 What is published goes out in whole batches, what comes in goes straight to whoever takes it
 (nats-py has a queue and a task for each subscription), and no login is sent over a connection
@@ -12,7 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 from nats.errors import ConnectionClosedError, SecureConnWantedError
+
+from appliance.kernel.bus.nats_parser import BatchParser
+
+MAX_BUFFERED = 64 * 1024  # bytes that the socket has not taken, above which writing has to wait
 
 #: Gets subject, reply subject ("" for none), data and header block (b"" for none).
 Taker = Callable[[str, str, bytes, bytes], None]
@@ -23,7 +28,19 @@ class BatchClient(Client):
 
     def __init__(self) -> None:
         super().__init__()
+        self._ps = BatchParser(self, self._deliver)
         self._takers: dict[int, Taker] = {}  # by the server's number of the subscription
+
+    def write_now(self, frames: Sequence[bytes]) -> bool:
+        """Give complete PUBs and HPUBs to the socket; False when something else is to go first."""
+        transport = self._transport
+        if not self.is_connected or self._pending or not isinstance(transport, TcpTransport):
+            return False
+        writer = transport._io_writer
+        if writer is None or writer.transport.get_write_buffer_size() > MAX_BUFFERED:
+            return False
+        writer.write(b"".join(frames))
+        return True
 
     async def write(self, frames: Sequence[bytes]) -> int:
         """Send complete PUBs and HPUBs in their order; returns how many of them were dropped.
@@ -66,16 +83,18 @@ class BatchClient(Client):
             self._takers.pop(number, None)
             raise
 
+    def _deliver(
+        self, number: int, subject: bytes, reply: bytes, block: bytes, data: bytes
+    ) -> None:
+        taker = self._takers.get(number)
+        if taker is not None:
+            # Other clients may have published anything, and an error here would end the reading.
+            taker(subject.decode("utf-8", "replace"), reply.decode("utf-8", "replace"), data, block)
+
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
-        taker = self._takers.get(sid)
-        if taker is not None and sid in self._subs:
-            # Other clients may have published anything, and an error here would end the reading.
-            taker(
-                subject.decode("utf-8", "replace"), reply.decode("utf-8", "replace"), data,
-                headers or b"",
-            )  # fmt: skip
+        self._deliver(sid, subject, reply, headers or b"", data)
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._takers.pop(sid, None)
