@@ -11,13 +11,17 @@ import ctypes
 import fcntl
 import marshal
 import os
+import resource
 import signal
 import sys
 import termios
+import warnings
 from typing import Any, NoReturn
 
 import landlock  # type: ignore[import-not-found] # our neighbour; there are no packages here
 import syscalls  # type: ignore[import-not-found]
+
+LATER = (resource, warnings)  # what `landlock` and `os` load when they need it
 
 NS_GET_USERNS = 0xB701  # linux/nsfs.h
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP = 1, 24
@@ -48,6 +52,8 @@ def enter(spaces: dict[str, int], uid: int | None, parent: int) -> None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
+    # What is not loaded by now may not be found in there: not even tried, wherever Python is.
+    sys.path.clear()
     setns(outer)
     for descriptor in spaces.values():
         setns(descriptor)
