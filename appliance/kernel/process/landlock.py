@@ -85,6 +85,9 @@ class Refused(Exception):
 
 def launch(order: dict) -> None:  # type: ignore[type-arg]
     """Do what *order* says, ending as another program."""
+    # What `os` loads to look for a program. Afterwards it may be closed to us, wherever Python is.
+    import warnings  # noqa: F401
+
     confine(order)
     argv = order["argv"]
     try:
