@@ -15,8 +15,9 @@ from fake_controller.errors import bad_query, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.listing import values
 from fake_controller.model import App, Destination, Route
+from fake_controller.present.routes import APP_PORT
 from fake_controller.routing import destinations as rules
-from fake_controller.routing.destinations import APP_PORT, MOST, Wanted
+from fake_controller.routing.destinations import MOST, Wanted
 
 FILTERS = {"guids": "guid", "app_guids": "app_guid"}
 

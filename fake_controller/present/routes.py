@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from fake_controller.model import Destination, Domain, Route
 from fake_controller.present.shape import Json, common, to_many, to_one
 
+APP_PORT = 8080  # of every buildpack app, whatever its PORT is here
+
 
 def domain(record: Domain, base: str, shared_with: Sequence[str]) -> Json:
     """A domain; shared when it belongs to no organization, else *shared_with* some."""
@@ -36,7 +38,7 @@ def destination(record: Destination) -> Json:
         "guid": record.guid,
         "app": {"guid": record.app_guid, "process": {"type": record.process_type}},
         "weight": record.weight,
-        "port": record.port,
+        "port": record.port or APP_PORT,
         "protocol": record.protocol,
     }
 

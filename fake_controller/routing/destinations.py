@@ -12,7 +12,6 @@ from fake_controller.naming import uri
 
 MOST = 100  # destinations of a route
 HTTP1 = "http1"
-APP_PORT = 8080  # of every buildpack app, whatever its PORT is here
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

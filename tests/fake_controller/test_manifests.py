@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from .conftest import Cloud, Dea, Stager
+from .people import person
 
 DOMAIN = "apps.localhost"
 
@@ -263,3 +264,24 @@ async def test_a_manifest_binds_services_once(cloud: Cloud) -> None:
     assert difference.json()["diff"] == [
         {"op": "add", "path": "/applications/0/services/2", "value": "c"}
     ]
+
+
+async def test_only_developers_push(cloud: Cloud) -> None:
+    """Others who see the space are refused; for the rest there is none."""
+    await applied(cloud, {"name": "a", "env": {"SECRET": "x"}})
+    guid = (await app_named(cloud, "a"))["guid"]
+    space = await cloud.space()
+    for roles, status, read in (
+        (("space_developer",), 202, 200),
+        (("space_supporter",), 403, 403),
+        (("space_auditor",), 403, 403),
+        (("organization_user",), 404, 404),
+    ):
+        asker = await person(cloud, roles[0], *roles)
+        login = {"Authorization": f"bearer {asker.token}", "Content-Type": "application/x-yaml"}
+        url = f"{cloud.url}/v3/spaces/{space}/actions/apply_manifest"
+        text = "applications: [{name: a}]"
+        answer = await cloud.kit.http.request("POST", url, content=text, headers=login)
+        assert (roles, answer.status) == (roles, status)
+        manifest = await asker.raw("GET", f"/v3/apps/{guid}/manifest")
+        assert (roles, manifest.status) == (roles, read)

@@ -89,6 +89,8 @@ async def test_a_destination_is_added_once(cloud: Cloud) -> None:
     await cloud.call("POST", path, {"destinations": [one | {"port": 8080}]}, expect=200)
 
     assert await led_to(cloud, made) == [(app, "web")]
+    [shown] = (await cloud.call("GET", path, expect=200))["destinations"]
+    assert (shown["port"], shown["protocol"], shown["weight"]) == (8080, "http1", None)
     why = await refusal(cloud, "POST", path, {"destinations": [one, one]})
     assert why == "Destinations cannot contain duplicate entries"
 
