@@ -124,8 +124,7 @@ async def unbind(cc: Controller, which: Condition, kind: type[Binding], actor: A
                 tx.delete(binding)
         return errands
 
-    for errand in await cc.store.write(work):
-        await cc.operator.perform(errand)
+    await cc.operator.perform_all(await cc.store.write(work))
 
 
 async def delete_instances(cc: Controller, which: Condition, actor: Actor = BY_ITSELF) -> None:
@@ -144,8 +143,7 @@ async def delete_instances(cc: Controller, which: Condition, actor: Actor = BY_I
                 delete_instance(tx, instance)
         return errands
 
-    for errand in await cc.store.write(work):
-        await cc.operator.perform(errand)
+    await cc.operator.perform_all(await cc.store.write(work))
 
 
 async def forget_droplet(cc: Controller, app_guid: str, sha1: str) -> None:

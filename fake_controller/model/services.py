@@ -99,6 +99,7 @@ class ServiceErrand(Record):
     resource_guid: str  # of an instance, or of a binding of either kind
     actor: dict[str, str]  # who asked: guid, name, type
     job_guid: str | None = None
+    within: str | None = None  # the errand that this one is a part of
     asked: dict[str, Any] = field(default_factory=dict)  # what the purpose needs besides
     sent: bool = False  # the broker has begun with it, and is asked how it stands
     deadline: float = 0.0  # seconds since 1970; for what was sent

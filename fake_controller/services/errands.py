@@ -24,7 +24,7 @@ from fake_controller.model import (
 )
 from fake_controller.services.brokers import client_of
 from fake_controller.services.instances import check_name, delete_instance, operation
-from fake_controller.services.places import Binding, Place, place_of
+from fake_controller.services.places import Binding, Place, place_of, public
 from fake_controller.services.promises import promise_unbind
 from fake_controller.store import Tx
 
@@ -150,7 +150,9 @@ class Provision(InstanceErrand):
         told: dict[str, object] = {
             "organization_guid": place.organization.guid,
             "space_guid": place.space.guid,
-            "context": place.context(instance_name=instance.name, instance_annotations={}),
+            "context": place.context(
+                instance_name=instance.name, instance_annotations=public(instance.annotations)
+            ),
         }
         if parameters := self.promised.asked.get("parameters"):
             told["parameters"] = parameters
@@ -246,10 +248,16 @@ class Deprovision(InstanceErrand):
 
     def first(self, tx: Tx) -> Sequence[ServiceErrand]:
         """Each binding is deleted before."""
+        own = self.promised.guid
         found: list[Binding] = []
         for kind in (ServiceRouteBinding, ServiceCredentialBinding):
             found += tx.find(kind, service_instance_guid=self.place.instance.guid)
-        return [promise_unbind(tx, binding, self.actor) for binding in found]
+        # After a restart some may be on their way already.
+        begun = {one.resource_guid: one for one in tx.find(ServiceErrand, within=own)}
+        return [
+            begun.get(binding.guid) or promise_unbind(tx, binding, self.actor, within=own)
+            for binding in found
+        ]
 
     async def send(self) -> tuple[bool, str | None]:
         """DELETE the instance."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from fake_controller.broker.catalog import CatalogOffering, CatalogPlan, invalid_catalog
 from fake_controller.conditions import Condition, among, is_
+from fake_controller.events import Actor, record_event
 from fake_controller.model import (
     ServiceBroker,
     ServiceInstance,
@@ -44,14 +45,15 @@ def synchronize(tx: Tx, broker: ServiceBroker, catalog: Sequence[CatalogOffering
     for plan in plans.values():
         by_offering.setdefault(plan.service_offering_guid, {})[plan.catalog_id] = plan
     kept: set[str] = set()
+    actor = Actor(guid=broker.guid, name=broker.name, type="service_broker")
     for listed in catalog:
         values = _values(listed, "plans")
         known = offerings.pop(listed.catalog_id, None)
-        offering = (
-            tx.change(known, available=True, **values)
-            if known
-            else tx.new(ServiceOffering, service_broker_guid=broker.guid, **values)
-        )
+        if known:
+            offering = tx.change(known, available=True, **values)
+        else:
+            offering = tx.new(ServiceOffering, service_broker_guid=broker.guid, **values)
+            record_event(tx, "audit.service.create", actor, offering, {})
         of_it = by_offering.get(offering.guid, {})
         for entry in listed.plans:
             kept.add(_keep_plan(tx, broker, offering, of_it.get(entry.catalog_id), entry).guid)
@@ -61,11 +63,13 @@ def synchronize(tx: Tx, broker: ServiceBroker, catalog: Sequence[CatalogOffering
         if plan.guid in used:
             tx.change(plan, available=False)
         else:
+            record_event(tx, "audit.service_plan.delete", actor, plan, {})
             delete_plan(tx, plan)
     for offering in offerings.values():
         if any(plan.service_offering_guid == offering.guid for plan in stuck):
             tx.change(offering, available=False)
         else:
+            record_event(tx, "audit.service.delete", actor, offering, {})
             tx.delete(offering)
     return _warnings(tx, broker, stuck)
 

@@ -49,9 +49,9 @@ class Operator:
     runner: Runner
 
     async def resume(self) -> None:
-        """Take up what was promised before this start."""
-        for promised in await self.cc.store.find(ServiceErrand):
-            self.cc.work.start_soon(self._run, promised, trio.Event())
+        """Take up what was promised before this start; a part of something with the whole."""
+        promised = await self.cc.store.find(ServiceErrand)
+        self.begin(one for one in promised if one.within is None)
 
     def begin(self, promised: Iterable[ServiceErrand]) -> None:
         """Run these in the background."""
@@ -101,6 +101,22 @@ class Operator:
         if isinstance(errand, BindingErrand) and isinstance(errand.binding, ServiceRouteBinding):
             await self.reroute([errand.binding.route_guid])
 
+    async def perform_all(self, promised: Iterable[ServiceErrand]) -> None:
+        """Run each to its end, one after the other.
+
+        Raises:
+          CloudError: the first one that failed; the others have been run all the same.
+          Suspended: the process is about to end.
+        """
+        problem: ApplianceError | None = None
+        for one in promised:
+            try:
+                await self.perform(one)
+            except ApplianceError as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
+
     def _errand(self, tx: Tx, promised: ServiceErrand) -> Errand | None:
         find = binding_errand if promised.purpose in ("bind", "unbind") else instance_errand
         return find(self.cc, tx, promised)
@@ -109,8 +125,7 @@ class Operator:
         store, promised = self.cc.store, errand.promised
         goes_on = promised.sent
         if not promised.sent:
-            for before in await store.write(errand.first):
-                await self.perform(before)
+            await self.perform_all(await store.write(errand.first))
             goes_on, name = await errand.send()
             if goes_on:
                 errand.promised = await store.write(lambda tx: self._begun(tx, errand, name))

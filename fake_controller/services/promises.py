@@ -14,7 +14,14 @@ from fake_controller.store import Tx
 
 
 def promise(
-    tx: Tx, purpose: str, resource_guid: str, actor: Actor, *, job: str = "", **asked: Any
+    tx: Tx,
+    purpose: str,
+    resource_guid: str,
+    actor: Actor,
+    *,
+    job: str = "",
+    within: str | None = None,
+    **asked: Any,
 ) -> ServiceErrand:
     """An errand that must be run; with *job*, clients can see how it ends."""
     return tx.new(
@@ -23,6 +30,7 @@ def promise(
         resource_guid=resource_guid,
         actor=asdict(actor),
         job_guid=tx.new(Job, operation=job).guid if job else None,
+        within=within,
         asked=asked,
     )
 
@@ -47,7 +55,9 @@ def promise_deprovision(
     return promise(tx, "deprovision", instance.guid, actor, job=job)
 
 
-def promise_unbind(tx: Tx, binding: Binding, actor: Actor, *, job: str = "") -> ServiceErrand:
+def promise_unbind(
+    tx: Tx, binding: Binding, actor: Actor, *, job: str = "", within: str | None = None
+) -> ServiceErrand:
     """The deletion of a *binding* to a managed instance.
 
     Raises:
@@ -62,7 +72,7 @@ def promise_unbind(tx: Tx, binding: Binding, actor: Actor, *, job: str = "") -> 
         "app_guid": getattr(binding, "app_guid", None),
         "route_guid": getattr(binding, "route_guid", None),
     }
-    return promise(tx, "unbind", binding.guid, actor, job=job, request=related)
+    return promise(tx, "unbind", binding.guid, actor, job=job, within=within, request=related)
 
 
 def binding_in_progress(tx: Tx, binding: Binding) -> CloudError:

@@ -462,6 +462,24 @@ async def test_a_broker_that_keeps_something_keeps_it(
     assert len(broker.of("deprovision")) == 2
 
 
+async def test_what_can_be_deleted_is_although_something_cannot(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """The first problem is told when the others have had their turn."""
+    guid = await instance(cloud, plans["small"])
+    for name in ("k1", "k2"):
+        await done(cloud, "POST", BINDINGS, binding_of(guid, name=name))
+    broker.says["unbind"] = [(500, {"description": "no"})]
+
+    told = await failed(cloud, "DELETE", f"/v3/service_instances/{guid}")
+
+    assert "Service broker failed to delete service binding for instance db" in told
+    [left] = (await cloud.call("GET", BINDINGS))["resources"]
+    assert (left["name"], left["last_operation"]["state"]) == ("k1", "failed")
+    assert not broker.of("deprovision")
+    await done(cloud, "DELETE", f"/v3/service_instances/{guid}")
+
+
 async def test_an_app_goes_with_its_bindings(
     cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
 ) -> None:

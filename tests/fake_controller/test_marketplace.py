@@ -229,3 +229,5 @@ async def test_offerings_and_brokers_are_deleted(cloud: Cloud, broker: FakeBroke
     await done(cloud, "DELETE", f"/v3/service_brokers/{made['guid']}")
     for kind in ("service_brokers", "service_offerings", "service_plans"):
         assert await names(cloud, f"/v3/{kind}") == []
+    events = await cloud.call("GET", "/v3/audit_events?types=audit.service.create", expect=200)
+    assert [event["actor"]["type"] for event in events["resources"]] == ["service_broker"] * 2

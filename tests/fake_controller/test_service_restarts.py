@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from .brokers import done, ended, register, running_broker
+from .brokers import done, ended, failed, register, running_broker
 from .conftest import running_cloud
-from .test_managed_services import shown, wanted
+from .test_managed_services import BINDINGS, binding_of, instance, shown, wanted
 
 
 @pytest.mark.parametrize("sent", [True, False])
@@ -37,3 +37,44 @@ async def test_an_operation_goes_on_after_a_restart(tmp_path: Path, sent: bool) 
             assert one["last_operation"]["state"] == "succeeded"
             assert len(broker.of("provision")) == (1 if sent else 2)
             await done(cloud, "DELETE", f"/v3/service_instances/{one['guid']}")
+
+
+async def test_a_deletion_goes_on_with_its_parts(tmp_path: Path) -> None:
+    """An instance is deleted after its bindings, wherever the stop has met them."""
+    async with running_cloud() as outside, running_broker(outside) as broker:
+        async with running_cloud(tmp_path) as cloud:
+            guid = await instance(cloud, (await register(cloud, broker))["small"])
+            for name in ("k1", "k2"):
+                await done(cloud, "POST", BINDINGS, binding_of(guid, name=name))
+            broker.says["unbind"] = [(202, {})]
+            broker.says["last"] = [(200, {"state": "in progress"})] * 10_000
+            path = f"/v3/service_instances/{guid}"
+            location = await cloud.call("DELETE", path, expect=202)
+
+        broker.says.clear()
+        async with running_cloud(tmp_path) as cloud:
+            job = location.rpartition("/")[2]
+            assert (await ended(cloud, f"/v3/jobs/{job}"))["state"] == "COMPLETE"
+
+    order = [one.what for one in broker.asked if one.what in ("unbind", "deprovision")]
+    assert order == ["unbind", "unbind", "deprovision"]
+
+
+async def test_what_may_be_left_is_forgotten_after_a_restart(tmp_path: Path) -> None:
+    """A broker that was down when it had to forget something is told again."""
+    async with running_cloud() as outside, running_broker(outside) as broker:
+        async with running_cloud(tmp_path) as cloud:
+            plan = (await register(cloud, broker))["small"]
+            broker.says["provision"] = [(500, {})]
+            broker.says["deprovision"] = [(500, {})] * 10_000
+            await failed(cloud, "POST", "/v3/service_instances", await wanted(cloud, plan))
+            with trio.fail_after(5):
+                while not broker.of("deprovision"):
+                    await trio.lowlevel.checkpoint()
+
+        broker.says.clear()
+        before = len(broker.of("deprovision"))
+        async with running_cloud(tmp_path):
+            with trio.fail_after(5):
+                while len(broker.of("deprovision")) == before:
+                    await trio.lowlevel.checkpoint()
