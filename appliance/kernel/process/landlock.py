@@ -128,6 +128,7 @@ def confine(order: dict) -> None:  # type: ignore[type-arg]
 def _restrict(order: dict) -> None:  # type: ignore[type-arg]
     import ctypes
 
+    sys.path.clear()  # what is not loaded by now may be closed to us: shown with every Python
     libc = ctypes.CDLL(None, use_errno=True)
 
     def check(step: str, result: int) -> int:
