@@ -79,8 +79,8 @@ async def running(
             open_spawner(config.sandbox, ledger=bound.state, confined=confined)
         )
         trace = Trace("boot", [trace_log, *sinks])
-        ids = Ids()
-        bus = await stack.enter_async_context(open_bus(config, trace.named("bus")))
+        ids, health = Ids(), Health()
+        bus = await stack.enter_async_context(open_bus(config, trace.named("bus"), health))
         hub = await stack.enter_async_context(open_listener(config, bound, bus, trace, ids))
         client = Client()
         stack.push_async_callback(client.aclose)
@@ -92,6 +92,7 @@ async def running(
             trace=trace,
             clock=Clock(),
             ids=ids,
+            health=health,
             hosts=names(config),
             status_login=(config.status_user, config.status_password),
         )

@@ -12,6 +12,7 @@ from appliance.config import Config
 from appliance.kernel.bus import Bus
 from appliance.kernel.bus.login import NatsLogin
 from appliance.kernel.clock import Ids
+from appliance.kernel.health import Health
 from appliance.kernel.trace import Trace
 from appliance.roles import with_login
 
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def open_bus(config: Config, trace: Trace) -> AsyncIterator[Bus]:
-    """The bus between the rooms, open until the last of them has ended."""
+async def open_bus(config: Config, trace: Trace, health: Health) -> AsyncIterator[Bus]:
+    """The bus between the rooms, open until the last of them has ended.
+
+    Servers that are out of reach are told to *health*, too: without them no room is of use.
+    """
     if config.bus == "local":
         from appliance.kernel.bus.local import LocalBus
 
@@ -36,10 +40,13 @@ async def open_bus(config: Config, trace: Trace) -> AsyncIterator[Bus]:
 
         def report(what: str, why: str) -> None:
             trace.event(what, why=why)
+            connected = what == "bus.reconnected"
+            health.mark("bus", "ready" if connected else "unhealthy", "" if connected else why)
 
         login = nats_login(config)
         login.check()
         async with open_nats_bus(servers(config.bus), login=login, report=report) as bus:
+            health.mark("bus", "ready")
             yield bus
 
 

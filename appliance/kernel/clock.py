@@ -42,3 +42,7 @@ class Ids:
     def hex(self, length: int = 32) -> str:
         """*length* random hexadecimal digits."""
         return f"{self._random.getrandbits(4 * length):0{length}x}"
+
+    def fraction(self) -> float:
+        """A number from 0 to 1, 1 excluded."""
+        return self._random.random()

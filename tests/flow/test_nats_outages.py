@@ -99,8 +99,14 @@ async def test_a_request_during_an_outage_ends_with_a_sentence(
         await person.login()
         app = await person.app("hello")
         answer = await person.raw("GET", f"/api/v1/read/{app}")
+        ready = await person.raw("GET", "/readyz")
+        assert ready.status == 503
+        assert ready.json()["bus"]["state"] == "unhealthy"
         assert answer.status == 503
         assert "log store does not answer" in json.dumps(answer.json())
         await trio.to_thread.run_sync(nats_server.start)
         await appliance.kit.bus.flush()
         assert (await person.raw("GET", f"/api/v1/read/{app}")).status == 200
+        with trio.fail_after(15):
+            while (await person.raw("GET", "/readyz")).status != 200:
+                await trio.lowlevel.checkpoint()

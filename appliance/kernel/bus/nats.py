@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from appliance.kernel.bus import MAX_PAYLOAD, BusClosed, Message
+from appliance.kernel.bus.backoff import next_try
 from appliance.kernel.bus.login import NatsLogin
 from appliance.kernel.bus.remote import RemoteBus
 from appliance.kernel.bus.thread_link import (
@@ -27,14 +28,16 @@ from appliance.kernel.bus.thread_link import (
     Unsubscribe,
 )
 from appliance.kernel.bus.wire_headers import NO_RESPONDERS, WireHeaders
+from appliance.kernel.clock import Ids
 
 if TYPE_CHECKING:
+    from nats.aio.client import Server
     from nats.aio.subscription import Subscription
 
     from appliance.kernel.bus.nats_client import BatchClient
 
 CONNECT_TIMEOUT = 5.0  # seconds until the first connection is given up
-RECONNECT_WAIT = 0.2  # seconds between attempts to come back; there is no last attempt
+RECONNECT_WAIT = 0.2  # seconds between the attempts of a client that never was connected
 PING_INTERVAL = 5  # seconds; a server that hangs is noticed when three are unanswered
 PENDING_SIZE = 16 * 1024 * 1024  # bytes that nats-py keeps for the server during an outage
 CLOSE_TIMEOUT = 2.0  # seconds to send the rest when closing, to receive the rest, and to hang up
@@ -106,6 +109,7 @@ class NatsConnection:
         self._tls = login.ssl_context() if secure else None
         self._name = name
         self._timeout = timeout
+        self._luck = Ids().fraction
         self._loop = asyncio.new_event_loop()
         self._client: BatchClient | None = None
         self._wanted: dict[int, Subscribe] = {}
@@ -230,6 +234,7 @@ class NatsConnection:
                 closed_cb=self._on_closed,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type] # any number will do
+                reconnect_to_server_handler=self._next_server,
                 ping_interval=PING_INTERVAL,
                 pending_size=PENDING_SIZE,
             )
@@ -237,6 +242,11 @@ class NatsConnection:
             await client.close()
             raise
         self._client = client
+
+    def _next_server(self, pool: list[Server], _info: object) -> tuple[Server, float]:
+        """Where to come back, and after how long; there is no last attempt."""
+        place, wait = next_try([server.reconnects for server in pool], self._luck())
+        return pool[place], wait
 
     async def _connect_again(self) -> None:
         """Take over from a client that the server has shut out.
