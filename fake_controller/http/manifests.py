@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 from quart import Response, request
@@ -10,21 +9,15 @@ from quart import Response, request
 from fake_controller.acting import Acting
 from fake_controller.http.api import Api
 from fake_controller.http.environment import READABLE
-from fake_controller.manifest.apply import (
-    apply_manifest,
-    create_missing,
-    space_for,
-    told_of,
-)
-from fake_controller.manifest.binding import told_of_service
+from fake_controller.manifest.apply import create_missing, space_for
 from fake_controller.manifest.diff import diff
 from fake_controller.manifest.gather import whole_apps
 from fake_controller.manifest.generate import WholeApp, generate, written
+from fake_controller.manifest.job import apply_all
 from fake_controller.manifest.parse import check_type, parse
 from fake_controller.manifest.payload import AppManifest
 from fake_controller.manifest.validate import validated
 from fake_controller.model import App
-from fake_controller.tokens import Identity
 
 YAML = "application/x-yaml"
 
@@ -38,15 +31,16 @@ def routes(api: Api) -> None:
         await api.read(lambda acting: space_for(acting, guid))
         manifests = await _manifests()
 
-        def begin(acting: Acting) -> list[App]:
+        def begin(acting: Acting) -> tuple[list[App], list[App]]:
             return create_missing(acting, space_for(acting, guid), manifests, cc.config)
 
-        identity = api.identity()
-        apps = await api.write(begin)
-        job = await cc.start_job(
-            "space.apply_manifest", lambda: _apply_all(api, identity, apps, manifests)
-        )
-        return api.accepted(job)
+        apps, new = await api.write(begin)
+        for app in new:
+            # Log clients wait for a line before they follow an app.
+            cc.log(app.guid, f"Created app with guid {app.guid}")
+        runner, identity = api.workers.runner, api.identity()
+        work = partial(apply_all, cc, runner, identity, apps, manifests)
+        return api.accepted(await cc.start_job("space.apply_manifest", work))
 
     @api.route("POST", "/v3/spaces/<guid>/manifest_diff", takes=YAML)
     async def compare(guid: str) -> Response:
@@ -76,22 +70,3 @@ async def _manifests() -> list[AppManifest]:
     data = await request.get_data()
     assert isinstance(data, bytes)
     return validated(parse(data))
-
-
-async def _apply_all(
-    api: Api, identity: Identity, apps: Sequence[App], manifests: Sequence[AppManifest]
-) -> None:
-    cc = api.cc
-    for app, manifest in zip(apps, manifests, strict=True):
-        apply = partial(apply_manifest, app_guid=app.guid, manifest=manifest, config=cc.config)
-        applied = await cc.write_as(identity, apply)
-        cc.log(app.guid, f"Updated app with guid {app.guid}")
-        for process in applied.scaled:
-            api.workers.runner.converge(process)
-        if applied.routed:
-            await api.workers.runner.update_routes(app.guid)
-        for service, begun in applied.bound:
-            cc.operator.begin(begun.leftovers)
-            if begun.errand is not None:
-                with told_of(manifest), told_of_service(service):
-                    await cc.operator.perform(begun.errand)

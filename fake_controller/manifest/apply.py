@@ -41,9 +41,9 @@ class Applied:
 
 def create_missing(
     acting: Acting, space: Space, manifests: Sequence[AppManifest], config: ControllerConfig
-) -> list[App]:
-    """The apps of *manifests*, in their order; those that are not there yet are made."""
-    apps = []
+) -> tuple[list[App], list[App]]:
+    """The apps of *manifests*, in their order, and those of them that are made here."""
+    apps, new = [], []
     for manifest in manifests:
         app = acting.tx.first(App, space_guid=space.guid, name=manifest.name)
         if app is None:
@@ -56,13 +56,14 @@ def create_missing(
                     buildpacks=manifest.buildpacks or (),
                     stack=manifest.stack,
                 )
+            new.append(app)
         submitted = manifest.submitted
         hidden = {"env": HIDDEN} if "env" in submitted else {}
         # As text: YAML has numbers and keys that JSON has not.
         request = {"manifest": written([submitted | hidden])}
         acting.audit("audit.app.apply_manifest", app, {"request": request})
         apps.append(app)
-    return apps
+    return apps, new
 
 
 def apply_manifest(

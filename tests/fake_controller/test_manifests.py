@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import trio
 import yaml
+
+from appliance.logs.messages import LogLines
 
 from .conftest import Cloud, Dea, Stager
 from .people import person
@@ -285,3 +288,19 @@ async def test_only_developers_push(cloud: Cloud) -> None:
         assert (roles, answer.status) == (roles, status)
         manifest = await asker.raw("GET", f"/v3/apps/{guid}/manifest")
         assert (roles, manifest.status) == (roles, read)
+
+
+async def test_a_new_app_has_a_log_at_once(cloud: Cloud) -> None:
+    """Log clients follow an app only once there is a line; applying again says it no more."""
+    async with cloud.kit.subscribe(LogLines) as inbox:
+        await applied(cloud, {"name": "a"})
+        await applied(cloud, {"name": "a"})
+        guid = (await app_named(cloud, "a"))["guid"]
+        with trio.fail_after(5):
+            told = [(await inbox.__anext__()).body.lines[0].text for _ in range(3)]
+
+    assert told == [
+        f"Created app with guid {guid}",
+        f"Updated app with guid {guid}",
+        f"Updated app with guid {guid}",
+    ]
