@@ -27,9 +27,9 @@ from fake_controller.deploying import Deployer
 from fake_controller.errors import present_error
 from fake_controller.http import buildpack_bytes, droplet_bytes, package_bytes, root, staging
 from fake_controller.http.late import LateApp
+from fake_controller.interrupted import close_interrupted
 from fake_controller.messages import BulkCredentials, BulkCredentialsRequest
 from fake_controller.model import (
-    Build,
     Buildpack,
     Deployment,
     RevokedToken,
@@ -47,7 +47,6 @@ from fake_controller.workers import Workers
 
 PRUNE_EVERY = 5.0  # seconds between looks, at most, for instances that nobody speaks of
 SETTLE = 5.0  # seconds for builds and jobs to end, after the stagers have
-INTERRUPTED = "StagingError - The controller was stopped while the app was staging. Push it again."
 
 
 async def serve(
@@ -242,7 +241,6 @@ def _open_books(tx: Tx, config: ControllerConfig, password: str) -> dict[str, st
         # Such a token has expired by itself.
         if revoked.created_at + REFRESH_LIFETIME < tx.clock.time():
             tx.delete(revoked)
-    for build in tx.find(Build, state="STAGING"):
-        tx.change(build, state="FAILED", error=INTERRUPTED)
+    close_interrupted(tx)
     settle_brokers(tx)
     return seed(tx, config, password)

@@ -14,7 +14,7 @@ from fake_controller.errors import unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
 from fake_controller.http.relations import OfApp
-from fake_controller.model import App, Droplet
+from fake_controller.model import App, Droplet, Process
 
 DROPLETS = Listing(
     kind=Droplet,
@@ -55,6 +55,8 @@ def routes(api: Api) -> None:
         def work(acting: Acting) -> tuple[Droplet, bool]:
             record = acting.change(Droplet, guid)
             app = acting.tx.need(App, record.app_guid)
+            if app.droplet_guid == guid or acting.tx.first(Process, droplet_guid=guid):
+                raise unprocessable(f'The droplet is currently used by app with guid "{app.guid}".')
             acting.tx.delete(record)
             acting.audit("audit.app.droplet.delete", app, {"droplet_guid": guid})
             shared = acting.tx.count(Droplet, app_guid=record.app_guid, sha1=record.sha1)

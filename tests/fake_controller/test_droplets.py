@@ -8,6 +8,11 @@ from typing import Any
 
 import trio
 
+from appliance.kernel.clock import Clock, Ids
+from fake_controller.interrupted import close_interrupted
+from fake_controller.model import Build, Droplet, Job, Package, Record
+from fake_controller.store import Tx, open_store
+
 from .conftest import Cloud, Dea, Stager
 from .people import person
 
@@ -184,3 +189,42 @@ async def test_who_sees_secrets_is_told(cloud: Cloud) -> None:
     for asker, sensitive in ((cloud, True), (await person(cloud, "aud", "space_auditor"), False)):
         answer = await asker.call("GET", path, expect=200)
         assert answer == {"read_basic_data": True, "read_sensitive_data": sensitive}
+
+
+async def test_a_droplet_in_use_is_not_deleted(cloud: Cloud, tmp_path: Path) -> None:
+    """The app would not start again."""
+    app = await cloud.app()
+    droplet = await uploaded(cloud, app, tmp_path)
+    current = f"/v3/apps/{app}/relationships/current_droplet"
+    await cloud.call("PATCH", current, {"data": {"guid": droplet}}, expect=200)
+
+    refused = await cloud.raw("DELETE", f"/v3/droplets/{droplet}")
+
+    assert refused.status == 422
+    assert refused.json()["errors"][0]["detail"] == (
+        f'The droplet is currently used by app with guid "{app}".'
+    )
+
+
+async def test_what_a_stop_interrupts_is_closed_at_the_next_start(tmp_path: Path) -> None:
+    """Builds, copies and jobs fail; what was being uploaded may be uploaded again."""
+    async with open_store(tmp_path / "db", Clock(), Ids()) as store:
+
+        def interrupted(tx: Tx) -> list[tuple[type[Record], str]]:
+            made: list[Record] = [
+                tx.new(Build, app_guid="a", package_guid="p"),
+                tx.new(Job, operation="space.apply_manifest"),
+                tx.new(Package, app_guid="a", state="COPYING"),
+                tx.new(Package, app_guid="a", state="PROCESSING_UPLOAD"),
+                tx.new(Droplet, app_guid="a", state="COPYING"),
+                tx.new(Droplet, app_guid="a", state="PROCESSING_UPLOAD"),
+            ]
+            close_interrupted(tx)
+            return [(type(record), record.guid) for record in made]
+
+        found = await store.write(interrupted)
+        states = [(await store.get(kind, guid)).state for kind, guid in found]  # type: ignore[attr-defined]
+
+    assert states == [
+        "FAILED", "FAILED", "FAILED", "AWAITING_UPLOAD", "FAILED", "AWAITING_UPLOAD",
+    ]  # fmt: skip
