@@ -5,10 +5,16 @@ import stat
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Debian keeps nats-server and mkfs where the PATH of an ordinary user does not lead.
 os.environ["PATH"] += os.pathsep + os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
+
+
+# A machine that does other work as well is slow at times, which is no example that fails.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

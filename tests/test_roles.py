@@ -22,6 +22,7 @@ URLS = {
     "archiver.1": "http://127.0.0.1:6",
     "dea.0": "http://127.0.0.1:7",
     "dea.1": "http://127.0.0.1:8",
+    "ssh": "http://127.0.0.1:9",
 }
 BINDS = {name: f"fd://{number}" for number, name in enumerate(URLS)}
 
@@ -35,8 +36,8 @@ def planned(config: Config) -> dict[str, Any]:
 def test_all_rooms_run_unless_some_are_named() -> None:
     """The door opens last but for the health manager, which reads behind it."""
     assert list(planned(Config())) == [
-        "logs", "archiver-0", "archiver-1", "package_cache", "stager", "dea", "router", "registry",
-        "controller", "health_manager",
+        "logs", "ssh", "archiver-0", "archiver-1", "package_cache", "stager", "dea", "router",
+        "registry", "controller", "health_manager",
     ]  # fmt: skip
     assert list(planned(Config(only=("dea", "stager")))) == ["stager", "dea"]
 
@@ -71,9 +72,9 @@ def test_the_controller_stores_here_first_then_elsewhere() -> None:
 def test_a_login_may_have_any_characters() -> None:
     """They are quoted in the address."""
     secrets = Secrets(archiver="p@ss:w/rd", registry="")
-    rooms = list(plan(Config(), BINDS, URLS, secrets))
+    rooms = {one.name: one for one in plan(Config(), BINDS, URLS, secrets)}
 
-    assert rooms[1].settings.peers == ("http://archiver:p%40ss%3Aw%2Frd@127.0.0.1:6",)
+    assert rooms["archiver-0"].settings.peers == ("http://archiver:p%40ss%3Aw%2Frd@127.0.0.1:6",)
 
 
 def test_rooms_find_a_controller_elsewhere() -> None:
@@ -104,7 +105,7 @@ def test_each_room_has_a_folder_of_its_own(tmp_path: Path) -> None:
     rooms = planned(Config(state=tmp_path, stagers=2, deas=2))
     folders = [one.root for one in rooms.values() if getattr(one, "root", None)]
 
-    assert len(folders) == len(set(folders)) == 9
+    assert len(folders) == len(set(folders)) == 10
     assert rooms["stager-1"].root == tmp_path / "stager-1"
 
 
@@ -166,4 +167,4 @@ def test_an_unknown_room_is_refused() -> None:
     with pytest.raises(ConfigError, match="controller, stager") as caught:
         Config(only=("stagers",))
     assert caught.value.key == "only"
-    assert len(ROOMS) == 9
+    assert all(room in str(caught.value) for room in ROOMS)

@@ -10,7 +10,7 @@ import trio
 from .conftest import Desk
 
 TYPES = {"CloudController", "HealthManager", "Stager", "DEA", "Router", "Archiver", "PackageCache",
-         "Registry", "LogStore"}  # fmt: skip
+         "Registry", "LogStore", "SSH"}  # fmt: skip
 
 
 async def test_each_room_is_discovered_and_shows_its_figures(desk: Desk) -> None:
