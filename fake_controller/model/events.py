@@ -22,3 +22,8 @@ class AuditEvent(Record):
     data: dict[str, Any] = field(default_factory=dict)
     space_guid: str | None = None
     organization_guid: str | None = None
+
+    @classmethod
+    def noun(cls) -> str:
+        """What messages call one."""
+        return "Event"

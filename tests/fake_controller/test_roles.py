@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from .conftest import Cloud, Dea, Stager
 from .people import account, give, organization, person
 
@@ -69,35 +67,28 @@ async def test_a_space_role_needs_one_in_the_organization(cloud: Cloud) -> None:
     assert (await cloud.call("GET", "/v3/roles?user_guids=" + bob))["resources"] == []
 
 
-@pytest.mark.parametrize(
-    ("who", "text"),
-    [
-        ({"username": "nobody", "origin": "uaa"}, "username 'nobody' and origin 'uaa'."),
-        ({"username": "nobody"}, "No user exists with the username 'nobody'."),
-        ({"origin": "uaa"}, "User origin cannot be specified without specifying the username"),
-        ({"guid": "a", "username": "b"}, "cannot be specified when identifying user by guid"),
-        ({}, "User must have a username or guid specified"),
-    ],
-)
-async def test_who_is_meant_must_be_clear(cloud: Cloud, who: dict[str, str], text: str) -> None:
-    """Unknown and contradictory users are named."""
-    body = role("organization_auditor", await organization(cloud), **who)
-
-    status, said = await detail(cloud, "POST", "/v3/roles", body)
-
-    assert (status, text in said) == (422, True), said
+UNCLEAR: list[tuple[dict[str, str], str]] = [
+    ({"username": "nobody", "origin": "uaa"}, "username 'nobody' and origin 'uaa'."),
+    ({"username": "nobody"}, "No user exists with the username 'nobody'."),
+    ({"origin": "uaa"}, "User origin cannot be specified without specifying the username"),
+    ({"guid": "a", "username": "b"}, "cannot be specified when identifying user by guid"),
+    ({}, "User must have a username or guid specified"),
+]
 
 
-@pytest.mark.parametrize("type_", ["space_king", "", "organization_developer"])
-async def test_other_types_are_refused(cloud: Cloud, type_: str) -> None:
-    """The text lists those that there are."""
-    bob = await account(cloud, "bob")
-    body = role("organization_user", await organization(cloud), guid=bob) | {"type": type_}
+async def test_who_and_what_is_meant_must_be_clear(cloud: Cloud) -> None:
+    """Unknown and contradictory users are named, and the types that there are."""
+    org = await organization(cloud)
 
-    status, said = await detail(cloud, "POST", "/v3/roles", body)
-
-    assert status == 422
-    assert said.startswith('Type must be one of the allowed types ["organization_user", ')
+    for who, text in UNCLEAR:
+        wanted = role("organization_auditor", org, **who)
+        status, said = await detail(cloud, "POST", "/v3/roles", wanted)
+        assert (status, text in said) == (422, True), said
+    for type_ in ("space_king", "", "organization_developer"):
+        wanted = role("organization_user", org, username="admin") | {"type": type_}
+        status, said = await detail(cloud, "POST", "/v3/roles", wanted)
+        assert status == 422
+        assert said.startswith('Type must be one of the allowed types ["organization_user", ')
 
 
 async def test_roles_come_with_users_spaces_and_organizations(cloud: Cloud) -> None:
@@ -146,29 +137,30 @@ MAY = {
 }
 
 
-@pytest.mark.parametrize("type_", MAY)
 async def test_each_role_lets_do_so_much_and_no_more(
-    cloud: Cloud, stager: Stager, dea: Dea, tmp_path: Path, type_: str
+    cloud: Cloud, stager: Stager, dea: Dea, tmp_path: Path
 ) -> None:
     """What a role sees and may not do is 403; what it does not see is not there."""
     app, space = await cloud.app(), await cloud.space()
     droplet = {"data": {"guid": await cloud.staged(app, tmp_path)}}
     await cloud.call("PATCH", f"/v3/apps/{app}/relationships/current_droplet", droplet)
     domain = (await cloud.call("GET", "/v3/domains"))["resources"][0]["guid"]
-    await person(cloud, "joe", "organization_user")
-    bob = await person(cloud, "bob", type_)
     in_space = {"space": {"data": {"guid": space}}}
-    route = {"host": "h", "relationships": in_space | {"domain": {"data": {"guid": domain}}}}
 
-    answers = [
-        await bob.raw("POST", "/v3/apps", {"name": "mine", "relationships": in_space}),
-        await bob.raw("POST", f"/v3/apps/{app}/actions/start"),
-        await bob.raw("POST", "/v3/routes", route),
-        await bob.raw("POST", "/v3/roles", role("space_auditor", space, username="joe")),
-        await bob.raw("GET", f"/v3/apps/{app}/env"),
-    ]
-
-    assert tuple(answer.status for answer in answers) == MAY[type_]
+    for type_, allowed in MAY.items():
+        await person(cloud, f"friend-{type_}", "organization_user")
+        bob = await person(cloud, f"bob-{type_}", type_)
+        to_domain = {"domain": {"data": {"guid": domain}}}
+        route = {"host": type_, "relationships": in_space | to_domain}
+        given = role("space_auditor", space, username=f"friend-{type_}")
+        answers = [
+            await bob.raw("POST", "/v3/apps", {"name": type_, "relationships": in_space}),
+            await bob.raw("POST", f"/v3/apps/{app}/actions/start"),
+            await bob.raw("POST", "/v3/routes", route),
+            await bob.raw("POST", "/v3/roles", given),
+            await bob.raw("GET", f"/v3/apps/{app}/env"),
+        ]
+        assert tuple(answer.status for answer in answers) == allowed, type_
 
 
 async def test_changes_of_roles_count_at_once(cloud: Cloud) -> None:

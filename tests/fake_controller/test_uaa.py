@@ -77,41 +77,40 @@ async def test_a_clients_token_names_no_user(cloud: Cloud) -> None:
     await ci.call("POST", "/v3/organizations", {"name": "made-by-ci"}, expect=201)
 
 
-@pytest.mark.parametrize(
-    ("login", "form", "status", "error"),
-    [
-        (
-            CF,
-            {"grant_type": "password", "username": "admin", "password": "no"},
-            401,
-            "unauthorized",
-        ),
-        (CF, {"grant_type": "password", "username": "ghost", "password": ""}, 401, "unauthorized"),
-        (CF, {"grant_type": "password"}, 401, "unauthorized"),
-        (CF, {"grant_type": "password", "passcode": "guess"}, 401, "unauthorized"),
-        (CF, {"grant_type": "refresh_token", "refresh_token": "x"}, 401, "invalid_token"),
-        (CF, {"grant_type": "client_credentials"}, 401, "unauthorized_client"),
-        (CF, {"grant_type": "magic"}, 400, "unsupported_grant_type"),
-        (CF, {}, 400, "unsupported_grant_type"),
-        ("Basic Y2Y6eA==", {"grant_type": "password"}, 401, "invalid_client"),
-        ("Basic !", {"grant_type": "client_credentials"}, 401, "invalid_client"),
-        ("", {"grant_type": "client_credentials", "client_id": "registry"}, 401, "invalid_client"),
-        (
-            CF,
-            LOGIN | {"scope": "no.pe"},
-            400,
-            "invalid_scope",
-        ),
-    ],
-)
-async def test_refusals_are_uaas_own(
-    cloud: Cloud, login: str, form: dict[str, str], status: int, error: str
-) -> None:
-    """Clients tell them apart by ``error``."""
-    answer = await grant(cloud, login, **form)
+#: Login of the client, form, status and error.
+REFUSALS: list[tuple[str, dict[str, str], int, str]] = [
+    (
+        CF,
+        {"grant_type": "password", "username": "admin", "password": "no"},
+        401,
+        "unauthorized",
+    ),
+    (CF, {"grant_type": "password", "username": "ghost", "password": ""}, 401, "unauthorized"),
+    (CF, {"grant_type": "password"}, 401, "unauthorized"),
+    (CF, {"grant_type": "password", "passcode": "guess"}, 401, "unauthorized"),
+    (CF, {"grant_type": "refresh_token", "refresh_token": "x"}, 401, "invalid_token"),
+    (CF, {"grant_type": "client_credentials"}, 401, "unauthorized_client"),
+    (CF, {"grant_type": "magic"}, 400, "unsupported_grant_type"),
+    (CF, {}, 400, "unsupported_grant_type"),
+    ("Basic Y2Y6eA==", {"grant_type": "password"}, 401, "invalid_client"),
+    ("Basic !", {"grant_type": "client_credentials"}, 401, "invalid_client"),
+    ("", {"grant_type": "client_credentials", "client_id": "registry"}, 401, "invalid_client"),
+    (
+        CF,
+        LOGIN | {"scope": "no.pe"},
+        400,
+        "invalid_scope",
+    ),
+]
 
-    assert (answer.status, answer.json()["error"]) == (status, error)
-    assert answer.json()["error_description"]
+
+async def test_refusals_are_uaas_own(cloud: Cloud) -> None:
+    """Clients tell them apart by ``error``."""
+    for login, form, status, error in REFUSALS:
+        answer = await grant(cloud, login, **form)
+
+        assert (answer.status, answer.json()["error"]) == (status, error), (login, form)
+        assert answer.json()["error_description"]
 
 
 async def test_a_scope_narrows_a_token(cloud: Cloud) -> None:
@@ -237,37 +236,31 @@ async def test_a_revoked_token_does_not_count(cloud: Cloud) -> None:
     assert (await cloud.raw("GET", "/v3/apps")).status == 200
 
 
-@pytest.mark.parametrize(
-    ("wanted", "found"),
-    [
-        ('userName eq "BOB"', ["bob"]),
-        ('userName eq "bob" and origin eq "uaa"', ["bob"]),
-        ('userName eq "bob" and origin eq "ldap"', []),
-        ('username sw "b" or (origin eq "uaa" and user_name co "dmi")', ["admin", "bob"]),
-        ('email eq "bob"', ["bob"]),
-        ("active eq true", ["admin", "bob"]),
-        ('userName eq "a\\"b"', []),
-        ("", ["admin", "bob"]),
-    ],
-)
-async def test_accounts_are_found_by_filters(cloud: Cloud, wanted: str, found: list[str]) -> None:
-    """As the CLI and UAA's own tool write them."""
+#: Filter: the names that it finds.
+FILTERS = {
+    'userName eq "BOB"': ["bob"],
+    'userName eq "bob" and origin eq "uaa"': ["bob"],
+    'userName eq "bob" and origin eq "ldap"': [],
+    'username sw "b" or (origin eq "uaa" and user_name co "dmi")': ["admin", "bob"],
+    'email eq "bob"': ["bob"],
+    "active eq true": ["admin", "bob"],
+    'userName eq "a\\"b"': [],
+    "": ["admin", "bob"],
+}
+BROKEN = ("x", "userName eq", 'colour eq "red"', "(", 'id eq "a" and', '"', "(" * 2000)
+
+
+async def test_accounts_are_found_by_filters(cloud: Cloud) -> None:
+    """As the CLI and UAA's own tool write them; broken ones are 400, never more."""
     await account(cloud, "bob")
 
-    page = await cloud.call("GET", f"/Users?filter={quote(wanted)}", expect=200)
-
-    assert [user["userName"] for user in page["resources"]] == found
-    assert page["totalResults"] == len(found)
-
-
-@pytest.mark.parametrize(
-    "wanted", ["x", "userName eq", 'colour eq "red"', "(", 'id eq "a" and', '"', "(" * 2000]
-)
-async def test_broken_filters_are_refused(cloud: Cloud, wanted: str) -> None:
-    """With 400, never more."""
-    answer = await cloud.raw("GET", f"/Users?filter={quote(wanted)}")
-
-    assert (answer.status, answer.json()["error"]) == (400, "scim")
+    for wanted, found in FILTERS.items():
+        page = await cloud.call("GET", f"/Users?filter={quote(wanted)}", expect=200)
+        assert [user["userName"] for user in page["resources"]] == found, wanted
+        assert page["totalResults"] == len(found)
+    for wanted in BROKEN:
+        answer = await cloud.raw("GET", f"/Users?filter={quote(wanted)}")
+        assert (answer.status, answer.json()["error"]) == (400, "scim"), wanted[:20]
 
 
 async def test_accounts_are_made_changed_and_removed(cloud: Cloud) -> None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
@@ -27,6 +27,8 @@ from appliance.kernel.http.sink import FileSink, Spooled
 from appliance.kernel.trace import SENDER_HEADER, TRACE_HEADER, current_trace
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
 
 CONNECT_SECONDS = 5.0
@@ -429,7 +431,19 @@ def _make_client() -> httpx2.AsyncClient:
         limits=httpx2.Limits(max_connections=CONNECTIONS, keepalive_expiry=5.0),
         mounts=direct,
         follow_redirects=False,
+        verify=_trusted(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
     )
+
+
+@cache
+def _trusted(*_named: str | None) -> ssl.SSLContext:
+    """Whom TLS trusts: what two variables of the environment have *_named*, else the system.
+
+    Reading that takes some 50 ms, so it is read once for all clients of the process.
+    """
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 class _limit:
