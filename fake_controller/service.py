@@ -24,6 +24,7 @@ from fake_controller.bits import Bits
 from fake_controller.controller import Controller
 from fake_controller.crashes import note_crash
 from fake_controller.deploying import Deployer
+from fake_controller.drains import Drains
 from fake_controller.errors import present_error
 from fake_controller.http import buildpack_bytes, droplet_bytes, package_bytes, root, staging
 from fake_controller.http.late import LateApp
@@ -126,6 +127,7 @@ async def _run(
                 for deployment in await store.find(Deployment, status_value="ACTIVE"):
                     deployer.begin(deployment)
                 await cc.operator.resume()
+                background.start_soon(Drains(cc).run)
                 kit.health.mark(kit.room, "ready")
                 kit.trace.event("controller.listening", url=cc.url)
                 task_status.started(cc.url)

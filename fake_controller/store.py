@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import apsw
 import msgspec
+import trio
 
 from appliance.kernel.clock import Clock, Ids
 from appliance.kernel.store.database import Database, open_database
@@ -61,6 +62,7 @@ class Tx:
         self._watchers = watchers
         self.clock = clock
         self.ids = ids
+        self.touched: set[type[Record]] = set()  # kinds of which a record was changed
 
     def new(self, kind: type[R], *, guid: str = "", **values: Any) -> R:
         """A stored record of *kind*, made now."""
@@ -152,6 +154,8 @@ class Tx:
 
     def _changed(self, before: Record | None, after: Record | None) -> None:
         record = after or before
+        if record is not None:
+            self.touched.add(type(record))
         if record is not None and (watcher := self._watchers.get(type(record))):
             watcher(self, before, after)
 
@@ -193,6 +197,7 @@ class Store:
         self._clock = clock
         self._ids = ids
         self._watchers = watchers
+        self._changes: dict[type[Record], trio.Event] = {}
 
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run *work*, which changes nothing."""
@@ -200,7 +205,19 @@ class Store:
 
     async def write(self, work: Callable[[Tx], T]) -> T:
         """Run *work* and commit, or roll all of it back when it raises."""
-        return await self._database.write(lambda c: work(self._tx(c)))
+
+        def unit(connection: apsw.Connection) -> tuple[T, set[type[Record]]]:
+            tx = self._tx(connection)
+            return work(tx), tx.touched
+
+        result, touched = await self._database.write(unit)
+        for kind in touched & self._changes.keys():
+            self._changes.pop(kind).set()
+        return result
+
+    def changed(self, kind: type[Record]) -> trio.Event:
+        """Set when the next record of *kind* has been changed. Take it *before* looking."""
+        return self._changes.setdefault(kind, trio.Event())
 
     async def get(self, kind: type[R], guid: str) -> R:
         """One record; raises "App not found" and the like."""

@@ -15,11 +15,11 @@ from appliance.kernel.clock import Ids
 from appliance.kernel.errors import TooLarge
 from appliance.kernel.http.auth import basic_header
 from appliance.kernel.http.client import Client, Response
-from appliance.kernel.http.errors import HttpFailed, Unreachable
+from appliance.kernel.http.errors import HttpFailed, TimedOut, Unreachable
 from fake_controller.broker import answers
 from fake_controller.broker.answers import Bound, Instance, Made, Progress, Removed
 from fake_controller.broker.catalog import CatalogOffering, parse_catalog
-from fake_controller.broker.errors import malformed, timed_out, unreachable
+from fake_controller.broker.errors import broken_off, malformed, timed_out, unreachable
 
 VERSION = "2.15"  # of the specification
 CATALOG_MOST = 8 * 1024 * 1024  # bytes; a catalogue with hundreds of schemas has less
@@ -132,10 +132,12 @@ class Broker:
                 timeout=self.timeout,
                 limit=limit,
             )
-        except Unreachable:
-            raise unreachable() from None
-        except HttpFailed:
+        except Unreachable as error:
+            raise unreachable(str(error)) from None
+        except TimedOut:
             raise timed_out() from None
+        except HttpFailed as error:
+            raise broken_off(str(error)) from None
         except TooLarge:
             raise malformed(
                 f"the body is larger than {limit // 2**20} MB", orphan=method == "PUT"

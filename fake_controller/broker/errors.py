@@ -37,15 +37,21 @@ class Concurrency(BrokerError):
         )
 
 
-def unreachable() -> BrokerError:
+def unreachable(why: str) -> BrokerError:
     """There was no connection."""
-    return BrokerError("ServiceBrokerApiUnreachable", "The service broker could not be reached")
+    text = f"The service broker could not be reached. {why}"
+    return BrokerError("ServiceBrokerApiUnreachable", text)
 
 
 def timed_out() -> BrokerError:
-    """There was no answer in time, or none that was whole."""
+    """There was no answer in time."""
     text = "The request to the service broker timed out"
     return BrokerError("HttpClientTimeout", text, orphan=True, http=504)
+
+
+def broken_off(why: str) -> BrokerError:
+    """There was no answer, or none that was whole."""
+    return BrokerError("HttpRequestError", f"The service broker did not answer. {why}", orphan=True)
 
 
 def refused_in_time() -> BrokerError:

@@ -21,7 +21,7 @@ import trio
 
 from appliance.kernel.clock import Clock
 from appliance.kernel.http.auth import basic_header
-from appliance.kernel.http.errors import BadAnswer, HttpFailed, Unreachable
+from appliance.kernel.http.errors import BadAnswer, HttpFailed, TimedOut, Unreachable
 from appliance.kernel.http.fetch import MAX_TOLD, Fetch, Moved, bad_answer, fetch, too_large
 from appliance.kernel.http.sink import FileSink, Spooled
 from appliance.kernel.trace import SENDER_HEADER, TRACE_HEADER, current_trace
@@ -461,7 +461,7 @@ class _limit:
         swallowed = bool(self._scope.__exit__(*error))
         if self._scope.cancelled_caught:
             origin = _Target.of(self._url).origin
-            raise HttpFailed(f"{origin} did not answer within {self._seconds:g} s.")
+            raise TimedOut(f"{origin} did not answer within {self._seconds:g} s.")
         return swallowed
 
 

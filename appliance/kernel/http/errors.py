@@ -31,6 +31,10 @@ class Unreachable(HttpFailed):
     """Not even a connection, so the other side knows nothing of the request."""
 
 
+class TimedOut(HttpFailed):
+    """There was a connection, and no whole answer in time."""
+
+
 class BadAnswer(ApplianceError):
     """An answer, but not the one that was needed; *status* is the answer's own."""
 

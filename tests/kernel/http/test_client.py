@@ -15,7 +15,7 @@ from appliance.kernel.errors import TooLarge
 from appliance.kernel.http.app import basic_header
 from appliance.kernel.http.blob_plane import Blob, Exchange
 from appliance.kernel.http.client import Response
-from appliance.kernel.http.errors import BadAnswer, HttpFailed, Unreachable
+from appliance.kernel.http.errors import BadAnswer, HttpFailed, TimedOut, Unreachable
 from appliance.kernel.http.sockets import listen
 from appliance.kernel.kit import Kit
 from appliance.kernel.trace import current_trace
@@ -284,7 +284,7 @@ async def test_failure_names_the_host_and_no_secret(
 async def test_silent_server(kit: Kit) -> None:
     """Somebody listens and never answers: the time-out is an error like the others."""
     (silent,) = listen("127.0.0.1:0")
-    with silent, pytest.raises(HttpFailed, match=r"did not answer within 0\.2 s"):
+    with silent, pytest.raises(TimedOut, match=r"did not answer within 0\.2 s"):
         await kit.http.request("GET", f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.2)
 
 
