@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fake_controller.access import SUPPORTERS, changed_in_space
 from fake_controller.acting import Acting
 from fake_controller.conditions import is_
+from fake_controller.domains import usable_in
 from fake_controller.errors import unprocessable
 from fake_controller.model import Domain, Route, Space
 from fake_controller.routing.destinations import url_of
@@ -69,8 +70,9 @@ def transfer(acting: Acting, route: Route, space: str) -> Route:
     refused = f"Unable to transfer owner of route '{url}' to space '{space}'."
     if why := _closed(acting, space):
         raise unprocessable(f"{refused} {why}")
-    domain, target = acting.tx.need(Domain, route.domain_guid), acting.tx.need(Space, space)
-    if domain.organization_guid not in (None, target.organization_guid):
+    target = acting.tx.need(Space, space)
+    usable = usable_in(target.organization_guid)
+    if not acting.tx.first(Domain, usable, guid=route.domain_guid):
         raise unprocessable(f"{refused} Target space does not have access to route's domain")
     if space == route.space_guid:
         return route
