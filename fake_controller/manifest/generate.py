@@ -13,6 +13,7 @@ from fake_controller.manifest.sizes import log_rate_text, megabytes
 from fake_controller.model import App, Process, Sidecar
 
 Plain = dict[str, Any]
+_FAST: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,12 +58,14 @@ def generate(whole: WholeApp) -> Plain:
 
 def written(applications: Sequence[Plain]) -> str:
     """*applications* as the text of a manifest."""
-    return yaml.safe_dump(
+    text: str = yaml.dump(
         {"applications": list(applications)},
+        Dumper=_FAST,
         sort_keys=False,
         allow_unicode=True,
         explicit_start=True,
     )
+    return text
 
 
 def _route(route: RouteOfApp) -> Plain:
