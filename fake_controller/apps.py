@@ -8,7 +8,7 @@ from typing import Any
 from appliance.config import ControllerConfig
 from fake_controller.acting import Acting
 from fake_controller.buildpacks import DEFAULT_STACK, check_lifecycle
-from fake_controller.errors import unprocessable
+from fake_controller.errors import not_unique, unprocessable
 from fake_controller.model import App, Space
 from fake_controller.processes import new_process
 from fake_controller.store import Tx
@@ -52,4 +52,4 @@ def check_name(tx: Tx, name: str, space: str) -> None:
     if not name.strip():
         raise unprocessable("Name must not be blank")
     if tx.first(App, space_guid=space, name=name):
-        raise unprocessable(f"App with the name '{name}' already exists.")
+        raise not_unique(f"App with the name '{name}' already exists.")

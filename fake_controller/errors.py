@@ -42,6 +42,11 @@ def unprocessable(detail: str) -> CloudError:
     return CloudError(422, 10008, "CF-UnprocessableEntity", detail)
 
 
+def not_unique(detail: str) -> CloudError:
+    """422: an app of that name is there; everything else that is taken is `unprocessable`."""
+    return CloudError(422, 10016, "CF-UniquenessError", detail)
+
+
 def missing(what: str) -> CloudError:
     """404: *what* is "App", "Droplet", …; the CLI knows the sentence."""
     return CloudError(404, 10010, "CF-ResourceNotFound", f"{what} not found")

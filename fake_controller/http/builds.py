@@ -8,7 +8,7 @@ from quart import Response
 from fake_controller import present, push
 from fake_controller.acting import Acting
 from fake_controller.buildpacks import check_can_build
-from fake_controller.errors import staging_in_progress, unprocessable
+from fake_controller.errors import bad_request, staging_in_progress, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.apps import Lifecycle
 from fake_controller.http.listing import Listing
@@ -70,7 +70,7 @@ def _create(acting: Acting, wanted: NewBuild) -> tuple[Build, App]:
         )
     app = acting.change(App, package.app_guid)
     if package.state != "READY":
-        raise unprocessable("Bad request: Cannot stage package whose state is not ready.")
+        raise bad_request("Cannot stage package whose state is not ready.")
     if tx.first(Build, app_guid=app.guid, state="STAGING"):
         raise staging_in_progress()
     own = wanted.lifecycle.data if wanted.lifecycle else None

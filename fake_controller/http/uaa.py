@@ -43,6 +43,8 @@ def routes(api: Api) -> None:
     async def token() -> Response:
         form = {**request.args.to_dict(), **(await request.form).to_dict()}
         grant = form.get("grant_type", "")
+        if not grant:
+            raise UaaError(400, "invalid_request", "Missing grant type")
         if grant not in ("password", "refresh_token", "client_credentials"):
             raise UaaError(400, "unsupported_grant_type", f"Unsupported grant type: {grant}")
         client = await known_client(api, form)
