@@ -30,6 +30,7 @@ from fake_controller.quota import (
     has_too_many_domains,
     has_too_many_service_instances,
     has_too_many_service_keys,
+    limits_anything,
     process_problems,
     route_problem,
     task_problems,
@@ -66,7 +67,7 @@ def usage_of(tx: Tx, where: Organization | Space | None) -> Usage:
 
 
 def bounds(tx: Tx, space: Space | None, organization_guid: str = "") -> list[Bound]:
-    """The quotas that count in *space*, or in an organization alone, and what is used."""
+    """The quotas that limit *space*, or an organization alone, and what is used."""
     organization = tx.get(Organization, space.organization_guid if space else organization_guid)
     found = []
     places: list[tuple[Organization | Space | None, type[Quota], str | None]] = [
@@ -79,7 +80,7 @@ def bounds(tx: Tx, space: Space | None, organization_guid: str = "") -> list[Bou
     ]
     for where, kind, guid in places:
         quota = tx.get(kind, guid)
-        if where and quota:
+        if where and quota and limits_anything(quota):
             found.append(Bound(quota, where.name, usage_of(tx, where)))
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fake_controller.model.quotas import OrganizationQuota, Quota
+from fake_controller.model.record import Record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,19 @@ class Bound:
     def where(self) -> str:
         """``organization`` or ``space``."""
         return "organization" if isinstance(self.quota, OrganizationQuota) else "space"
+
+
+_LIMITS = (
+    OrganizationQuota.__dataclass_fields__.keys()
+    - Record.__dataclass_fields__.keys()
+    - {"name", "paid_services_allowed"}
+)
+
+
+def limits_anything(quota: Quota) -> bool:
+    """Whether usage matters at all; without a limit nobody needs to count it."""
+    limits = (getattr(quota, name, None) for name in _LIMITS)
+    return not quota.paid_services_allowed or any(limit is not None for limit in limits)
 
 
 def process_problems(bound: Bound, memory: int) -> Iterator[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import msgspec
 import trio
 from quart import Response, request
 
@@ -97,10 +99,22 @@ async def known_client(api: Api, form: Form) -> Client:
 
 
 async def _by_password(api: Api, form: Form) -> Account:
+    if _origin(form) not in (None, "uaa"):
+        # Who belongs elsewhere has no password here.
+        raise UaaError(401, "unauthorized", "The origin provided in the login_hint is invalid.")
     account = await right_account(api, form.get("username", ""), form.get("password", ""))
     if account is None:
         raise UaaError(401, "unauthorized", "Bad credentials")
     return account
+
+
+def _origin(form: Form) -> Any:
+    """Where the user says to belong: ``login_hint={"origin": "uaa"}``."""
+    try:
+        hint = msgspec.json.decode(form.get("login_hint") or "{}")
+    except msgspec.DecodeError:
+        return ""
+    return hint.get("origin") if isinstance(hint, dict) else ""
 
 
 async def right_account(api: Api, username: str, password: str) -> Account | None:

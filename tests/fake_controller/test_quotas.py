@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from fake_controller.model import OrganizationQuota, SpaceQuota
-from fake_controller.quota import Bound, Usage, process_problems, route_problem, task_problems
+from fake_controller.quota import (
+    Bound,
+    Usage,
+    limits_anything,
+    process_problems,
+    route_problem,
+    task_problems,
+)
 
 from .conftest import Cloud, Dea, Stager
 from .people import organization, person
@@ -288,3 +295,12 @@ async def test_managers_limit_their_spaces_but_not_their_organization(cloud: Clo
     assert outside[1] == "Space quotas cannot be applied outside of their owning organization."
     await bob.call("PATCH", path, {"routes": {"total_routes": 1}}, expect=200)
     await bob.call("DELETE", path, expect=202)
+
+
+def test_a_quota_without_limits_counts_nothing() -> None:
+    """So a start costs no sum over all apps, until somebody sets a limit."""
+    assert not limits_anything(of_organization({}).quota)
+    assert not limits_anything(of_space({}).quota)
+    assert limits_anything(of_organization({}, total_domains=0).quota)
+    assert limits_anything(of_space({}, log_rate_limit_in_bytes_per_second=0).quota)
+    assert limits_anything(replace(of_space({}).quota, paid_services_allowed=False))

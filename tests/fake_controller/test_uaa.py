@@ -79,13 +79,10 @@ async def test_a_clients_token_names_no_user(cloud: Cloud) -> None:
 
 #: Login of the client, form, status and error.
 REFUSALS: list[tuple[str, dict[str, str], int, str]] = [
-    (
-        CF,
-        {"grant_type": "password", "username": "admin", "password": "no"},
-        401,
-        "unauthorized",
-    ),
-    (CF, {"grant_type": "password", "username": "ghost", "password": ""}, 401, "unauthorized"),
+    (CF, LOGIN | {"password": "no"}, 401, "unauthorized"),
+    (CF, LOGIN | {"username": "ghost"}, 401, "unauthorized"),
+    (CF, LOGIN | {"login_hint": '{"origin":"ldap"}'}, 401, "unauthorized"),
+    (CF, LOGIN | {"login_hint": "nonsense"}, 401, "unauthorized"),
     (CF, {"grant_type": "password"}, 401, "unauthorized"),
     (CF, {"grant_type": "password", "passcode": "guess"}, 401, "unauthorized"),
     (CF, {"grant_type": "refresh_token", "refresh_token": "x"}, 401, "invalid_token"),
@@ -95,12 +92,7 @@ REFUSALS: list[tuple[str, dict[str, str], int, str]] = [
     ("Basic Y2Y6eA==", {"grant_type": "password"}, 401, "invalid_client"),
     ("Basic !", {"grant_type": "client_credentials"}, 401, "invalid_client"),
     ("", {"grant_type": "client_credentials", "client_id": "registry"}, 401, "invalid_client"),
-    (
-        CF,
-        LOGIN | {"scope": "no.pe"},
-        400,
-        "invalid_scope",
-    ),
+    (CF, LOGIN | {"scope": "no.pe"}, 400, "invalid_scope"),
 ]
 
 
@@ -116,7 +108,8 @@ async def test_refusals_are_uaas_own(cloud: Cloud) -> None:
 async def test_a_scope_narrows_a_token(cloud: Cloud) -> None:
     """An empty one, as Python's client sends it, means all."""
     narrow = (await grant(cloud, **LOGIN, scope="cloud_controller.read openid")).json()
-    wide = (await grant(cloud, **LOGIN, scope="")).json()
+    hint = '{"origin":"uaa"}'
+    wide = (await grant(cloud, **LOGIN, scope="", login_hint=hint)).json()
 
     assert set(narrow["scope"].split()) == {"cloud_controller.read", "openid"}
     assert "cloud_controller.admin" in wide["scope"]
