@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from fake_controller.broker.complaints import (
+    Complaints,
+    boolean,
+    description,
+    mapping,
+    must_be,
+    name_of,
+    shown,
+    text,
+    texts,
+    unique,
+)
 from fake_controller.broker.errors import BrokerError, quoted
 
-DESCRIPTION_MOST = 10_000  # characters
 TAGS_MOST = 2048  # characters, all tags together
 SCHEMA_MOST = 64 * 1024  # characters of one JSON schema
 MAINTENANCE_MOST = 2000  # characters, as JSON
 REQUIRES = ("syslog_drain", "route_forwarding", "volume_mount")
 SCHEMAS = (("service_instance", "create"), ("service_instance", "update"),
            ("service_binding", "create"))  # fmt: skip
-SHOWN = 200  # characters of a wrong value
 _SEMVER = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"
 )
@@ -61,34 +71,6 @@ class CatalogOffering:
     plans: tuple[CatalogPlan, ...]
 
 
-@dataclass(slots=True)
-class Complaints:
-    """What is wrong with one thing, and with the things in it."""
-
-    heading: str = ""
-    own: list[str] = field(default_factory=list)
-    inner: list[Complaints] = field(default_factory=list)
-
-    def add(self, text: str) -> None:
-        """One thing more is wrong."""
-        self.own.append(text)
-
-    def within(self, heading: str) -> Complaints:
-        """Complaints about a part."""
-        part = Complaints(heading)
-        self.inner.append(part)
-        return part
-
-    def lines(self, depth: int = 0) -> Iterable[str]:
-        """All of them, indented; parts without any are left out."""
-        for text in self.own:
-            yield "  " * depth + text
-        for part in self.inner:
-            if found := list(part.lines(depth + 1)):
-                yield "  " * depth + part.heading
-                yield from found
-
-
 def parse_catalog(found: dict[str, Any]) -> tuple[CatalogOffering, ...]:
     """The offerings of a catalogue.
 
@@ -98,14 +80,14 @@ def parse_catalog(found: dict[str, Any]) -> tuple[CatalogOffering, ...]:
     complaints = Complaints()
     offerings = found.get("services") or []
     if not isinstance(offerings, list) or not all(isinstance(one, dict) for one in offerings):
-        complaints.add(f"Service broker services {_must_be('an array of hashes', offerings)}")
+        complaints.add(f"Service broker services {must_be('an array of hashes', offerings)}")
         offerings = []
     elif not offerings:
         complaints.add("Service broker must provide at least one service")
     for one in offerings:
         _check_offering(one, complaints)
-    _check_unique([one.get("id") for one in offerings], complaints, "Service ids must be unique")
-    _check_unique(
+    unique([one.get("id") for one in offerings], complaints, "Service ids must be unique")
+    unique(
         [one.get("name") for one in offerings],
         complaints,
         "Service names must be unique within a broker",
@@ -127,38 +109,36 @@ def invalid_catalog(lines: Sequence[str]) -> BrokerError:
 
 
 def _check_offering(one: dict[str, Any], complaints: Complaints) -> None:
-    about = complaints.within(f"Service {_shown_name(one)}")
-    _text(about, "Service id", one.get("id"), required=True)
-    _text(about, "Service name", one.get("name"), required=True)
-    _description(about, "Service description", one.get("description"))
-    _bool(about, 'Service "bindable" field', one.get("bindable"), required=True)
+    about = complaints.within(f"Service {name_of(one)}")
+    text(about, "Service id", one.get("id"), required=True)
+    text(about, "Service name", one.get("name"), required=True)
+    description(about, "Service description", one.get("description"))
+    boolean(about, 'Service "bindable" field', one.get("bindable"), required=True)
     for name in (
         "plan_updateable", "bindings_retrievable", "instances_retrievable",
         "allow_context_updates",
     ):  # fmt: skip
-        _bool(about, f'Service "{name}" field', one.get(name))
+        boolean(about, f'Service "{name}" field', one.get(name))
     tags = one.get("tags") or []
-    if _texts(about, "Service tags", tags) and sum(map(len, tags)) > TAGS_MOST:
-        about.add(
-            f"Tags for the service {_shown_name(one)} must be {TAGS_MOST} characters or less."
-        )
+    if texts(about, "Service tags", tags) and sum(map(len, tags)) > TAGS_MOST:
+        about.add(f"Tags for the service {name_of(one)} must be {TAGS_MOST} characters or less.")
     requires = one.get("requires") or []
-    if _texts(about, 'Service "requires" field', requires):
+    if texts(about, 'Service "requires" field', requires):
         for name in requires:
             if name not in REQUIRES:
                 about.add(f'Service "requires" field contains unsupported value "{name}"')
     metadata = one.get("metadata")
-    if _object(about, "Service metadata", metadata) and metadata:
-        _bool(about, "Service metadata shareable", metadata.get("shareable"))
+    if mapping(about, "Service metadata", metadata) and metadata:
+        boolean(about, "Service metadata shareable", metadata.get("shareable"))
     _check_dashboard_client(about, one.get("dashboard_client"))
     _check_plans(about, one.get("plans"))
 
 
 def _check_dashboard_client(about: Complaints, client: Any) -> None:
     what = "Service dashboard client"
-    if client is not None and _object(about, f"{what} attributes", client):
+    if client is not None and mapping(about, f"{what} attributes", client):
         for name in ("id", "secret", "redirect_uri"):
-            _text(about, f"{what} {name}", client.get(name), required=True)
+            text(about, f"{what} {name}", client.get(name), required=True)
 
 
 def _check_plans(about: Complaints, plans: Any) -> None:
@@ -166,59 +146,59 @@ def _check_plans(about: Complaints, plans: Any) -> None:
         about.add("At least one plan is required")
         return
     if not isinstance(plans, list) or not all(isinstance(plan, dict) for plan in plans):
-        about.add(f"Service plans list {_must_be('an array of hashes', plans)}")
+        about.add(f"Service plans list {must_be('an array of hashes', plans)}")
         return
     for plan in plans:
-        _check_plan(about.within(f"Plan {_shown_name(plan)}"), plan)
-    _check_unique(
+        _check_plan(about.within(f"Plan {name_of(plan)}"), plan)
+    unique(
         [plan.get("name") for plan in plans], about, "Plan names must be unique within a service"
     )
 
 
 def _check_plan(about: Complaints, plan: dict[str, Any]) -> None:
-    _text(about, "Plan id", plan.get("id"), required=True)
-    _text(about, "Plan name", plan.get("name"), required=True)
-    _description(about, "Plan description", plan.get("description"))
-    _object(about, "Plan metadata", plan.get("metadata"))
-    _bool(about, "Plan free", plan.get("free"))
-    _bool(about, "Plan bindable", plan.get("bindable"))
-    _bool(about, "Plan updateable", plan.get("plan_updateable"))
+    text(about, "Plan id", plan.get("id"), required=True)
+    text(about, "Plan name", plan.get("name"), required=True)
+    description(about, "Plan description", plan.get("description"))
+    mapping(about, "Plan metadata", plan.get("metadata"))
+    boolean(about, "Plan free", plan.get("free"))
+    boolean(about, "Plan bindable", plan.get("bindable"))
+    boolean(about, "Plan updateable", plan.get("plan_updateable"))
     duration = plan.get("maximum_polling_duration")
     if duration is not None and (isinstance(duration, bool) or not isinstance(duration, int)):
-        about.add(f"Maximum polling duration {_must_be('an integer', duration)}")
+        about.add(f"Maximum polling duration {must_be('an integer', duration)}")
     maintenance = plan.get("maintenance_info")
-    if maintenance is not None and _object(about, "Maintenance info", maintenance):
+    if maintenance is not None and mapping(about, "Maintenance info", maintenance):
         _check_maintenance(about, maintenance)
     schemas = plan.get("schemas")
-    if schemas is not None and _object(about, "Plan schemas", schemas):
+    if schemas is not None and mapping(about, "Plan schemas", schemas):
         _check_schemas(about.within("Schemas"), schemas)
 
 
 def _check_maintenance(about: Complaints, info: dict[str, Any]) -> None:
     version = info.get("version")
-    _text(about, "Maintenance info version", version, required=True)
+    text(about, "Maintenance info version", version, required=True)
     if isinstance(version, str) and version.strip() and not _SEMVER.fullmatch(version):
-        about.add(f"Maintenance info version {_must_be('a Semantic Version', version)}")
-    _text(about, "Maintenance info description", info.get("description"))
+        about.add(f"Maintenance info version {must_be('a Semantic Version', version)}")
+    text(about, "Maintenance info description", info.get("description"))
     if (length := len(json.dumps(info))) > MAINTENANCE_MOST:
         about.add(
             f"Maintenance info must serialize to {MAINTENANCE_MOST} characters or fewer in JSON, "
             f"but serializes to {length} characters"
         )
     if extra := [key for key in info if key not in ("version", "description")]:
-        about.add(f"Maintenance info contains invalid key(s): {_shown(', '.join(extra))}")
+        about.add(f"Maintenance info contains invalid key(s): {shown(', '.join(extra))}")
 
 
 def _check_schemas(about: Complaints, schemas: dict[str, Any]) -> None:
     for kind, action in SCHEMAS:
         of_kind = schemas.get(kind)
-        if of_kind is None or not _object(about, f"Schemas {kind}", of_kind):
+        if of_kind is None or not mapping(about, f"Schemas {kind}", of_kind):
             continue
         of_action = of_kind.get(action)
-        if of_action is None or not _object(about, f"Schemas {kind}.{action}", of_action):
+        if of_action is None or not mapping(about, f"Schemas {kind}.{action}", of_action):
             continue
         schema, path = of_action.get("parameters"), f"{kind}.{action}.parameters"
-        if schema is None or not _object(about, f"Schemas {path}", schema):
+        if schema is None or not mapping(about, f"Schemas {path}", schema):
             continue
         if len(json.dumps(schema)) > SCHEMA_MOST:
             about.add(f"Schema {path} is not valid. Must not be larger than 64KB")
@@ -228,8 +208,7 @@ def _check_schemas(about: Complaints, schemas: dict[str, Any]) -> None:
             )
         elif external := _external(schema):
             about.add(
-                f"Schema {path} is not valid. No external references are allowed: "
-                f"{_shown(external)}"
+                f"Schema {path} is not valid. No external references are allowed: {shown(external)}"
             )
 
 
@@ -255,7 +234,7 @@ def _check_plan_ids(offerings: Sequence[dict[str, Any]], complaints: Complaints)
         for plan in plans if isinstance(plans, list) else ():
             if not isinstance(plan, dict) or not isinstance(plan.get("id"), str):
                 continue
-            name, offering = _shown_name(plan), _shown_name(one)
+            name, offering = name_of(plan), name_of(one)
             if known := seen.get(plan["id"]):
                 complaints.add(
                     f"Plan ids must be unique. Unable to register plan with id '{plan['id']}' "
@@ -264,69 +243,6 @@ def _check_plan_ids(offerings: Sequence[dict[str, Any]], complaints: Complaints)
                     f"'{known[1]}')"
                 )
             seen[plan["id"]] = (name, offering)
-
-
-def _check_unique(values: Iterable[Any], about: Complaints, complaint: str) -> None:
-    known = [value for value in values if isinstance(value, str)]
-    if len(set(known)) < len(known):
-        about.add(complaint)
-
-
-# One value each: whether it is what it must be, and a complaint where it is not.
-
-
-def _text(about: Complaints, what: str, value: Any, *, required: bool = False) -> None:
-    if value is not None and not isinstance(value, str):
-        about.add(f"{what} {_must_be('a string', value)}")
-    elif required and not (value or "").strip():
-        about.add(f"{what} is required")
-
-
-def _description(about: Complaints, what: str, value: Any) -> None:
-    _text(about, what, value, required=True)
-    if isinstance(value, str) and len(value) > DESCRIPTION_MOST:
-        about.add(f"{what} may not have more than {DESCRIPTION_MOST} characters")
-
-
-def _bool(about: Complaints, what: str, value: Any, *, required: bool = False) -> None:
-    if value is not None and not isinstance(value, bool):
-        about.add(f"{what} {_must_be('a boolean', value)}")
-    elif required and value is None:
-        about.add(f"{what} is required")
-
-
-def _object(about: Complaints, what: str, value: Any) -> bool:
-    return _kept(about, what, value, "a hash", lambda: value is None or isinstance(value, dict))
-
-
-def _texts(about: Complaints, what: str, value: Any) -> bool:
-    return _kept(
-        about,
-        what,
-        value,
-        "an array of strings",
-        lambda: isinstance(value, list) and all(isinstance(one, str) for one in value),
-    )
-
-
-def _kept(about: Complaints, what: str, value: Any, rule: str, holds: Callable[[], bool]) -> bool:
-    if holds():
-        return True
-    about.add(f"{what} {_must_be(rule, value)}")
-    return False
-
-
-def _must_be(rule: str, value: Any) -> str:
-    return f"must be {rule}, but has value {_shown(json.dumps(value))}"
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-
-
-def _shown_name(one: dict[str, Any]) -> str:
-    name = one.get("name")
-    return _shown(name if isinstance(name, str) else json.dumps(name))
 
 
 # From here on everything is known to be what it must be.

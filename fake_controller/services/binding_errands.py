@@ -18,7 +18,7 @@ from fake_controller.model import (
     ServiceInstance,
     ServiceRouteBinding,
 )
-from fake_controller.services.errands import Errand, unable
+from fake_controller.services.errand import Errand, unable
 from fake_controller.services.instances import operation
 from fake_controller.services.places import Binding, Place, bind_resource, find_binding, place_of
 from fake_controller.store import Tx

@@ -29,7 +29,8 @@ from fake_controller.model import (
 from fake_controller.running import Runner
 from fake_controller.services.binding_errands import BindingErrand, binding_errand
 from fake_controller.services.brokers import client_of
-from fake_controller.services.errands import Errand, Failed, instance_errand
+from fake_controller.services.errand import Errand, Failed
+from fake_controller.services.instance_errands import instance_errand
 from fake_controller.services.instances import operation
 from fake_controller.services.promises import promise_forgetting
 from fake_controller.store import Tx

@@ -58,6 +58,7 @@ NOTES = re.compile(r"/notes/([^/]+)")
 
 class Broker(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes
 
     def handle_any(self):
         url = urlsplit(self.path)

@@ -15,6 +15,7 @@ from appliance.kernel.http.blob_plane import Blob, Exchange
 from appliance.kernel.http.server import serve_http
 from tests.fake_controller.conftest import Cloud
 
+BINDINGS = "/v3/service_credential_bindings"
 CATALOG: dict[str, Any] = {
     "services": [
         {
@@ -179,3 +180,33 @@ async def register(cloud: Cloud, broker: FakeBroker, *, public: bool = True) -> 
             path = f"/v3/service_plans/{guid}/visibility"
             await cloud.call("PATCH", path, {"type": "public"}, expect=200)
     return guids
+
+
+async def wanted(cloud: Cloud, plan: str, name: str = "db", **values: Any) -> Any:
+    """The body that creates a managed instance."""
+    relations = {
+        "space": {"data": {"guid": await cloud.space()}},
+        "service_plan": {"data": {"guid": plan}},
+    }
+    return {"type": "managed", "name": name, "relationships": relations} | values
+
+
+async def instance(cloud: Cloud, plan: str, name: str = "db", **values: Any) -> str:
+    """The guid of a new instance."""
+    body = await wanted(cloud, plan, name, **values)
+    await done(cloud, "POST", "/v3/service_instances", body)
+    return str((await shown(cloud, name))["guid"])
+
+
+async def shown(cloud: Cloud, name: str = "db") -> Any:
+    """The instance of that name."""
+    page = await cloud.call("GET", f"/v3/service_instances?names={name}", expect=200)
+    return page["resources"][0]
+
+
+def binding_of(instance: str, app: str | None = None, **values: Any) -> Any:
+    """The body that binds an app, or makes a key."""
+    relations = {"service_instance": {"data": {"guid": instance}}}
+    if app:
+        relations["app"] = {"data": {"guid": app}}
+    return {"type": "app" if app else "key", "relationships": relations} | values

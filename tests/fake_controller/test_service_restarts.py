@@ -7,9 +7,19 @@ from pathlib import Path
 import pytest
 import trio
 
-from .brokers import done, ended, failed, register, running_broker
+from .brokers import (
+    BINDINGS,
+    binding_of,
+    done,
+    ended,
+    failed,
+    instance,
+    register,
+    running_broker,
+    shown,
+    wanted,
+)
 from .conftest import running_cloud
-from .test_managed_services import BINDINGS, binding_of, instance, shown, wanted
 
 
 @pytest.mark.parametrize("sent", [True, False])

@@ -10,7 +10,7 @@ import pytest
 from fake_controller.acting import Acting
 from fake_controller.conditions import ALL
 from fake_controller.http.listing import Listing, answer, understand
-from fake_controller.http.service_credential_bindings import BINDINGS
+from fake_controller.http.service_credential_bindings import BINDINGS as BINDINGS_LIST
 from fake_controller.http.service_instances import SERVICE_INSTANCES
 from fake_controller.http.service_plans import SERVICE_PLANS
 from fake_controller.model import (
@@ -26,11 +26,19 @@ from fake_controller.model import (
 )
 from fake_controller.store import Store, Tx, open_store
 
-from .brokers import FakeBroker, done, register, running_broker
+from .brokers import (
+    BINDINGS,
+    FakeBroker,
+    binding_of,
+    done,
+    instance,
+    register,
+    running_broker,
+    wanted,
+)
 from .conftest import Cloud
 from .people import organization, person
-from .test_managed_services import binding_of, instance, problem, wanted
-from .test_user_provided_services import bind
+from .test_user_provided_services import bind, problem
 from .test_user_provided_services import instance as provided
 
 
@@ -58,7 +66,7 @@ async def test_roles_decide_what_is_seen_and_changed(cloud: Cloud) -> None:
         assert await status(who, "GET", f"{path}/credentials") == expected
         assert await status(who, "PATCH", path, {"tags": []}) == expected
         assert await status(who, "GET", path) == (404 if who is stranger else 200)
-        seen = (await who.call("GET", "/v3/service_credential_bindings"))["resources"]
+        seen = (await who.call("GET", BINDINGS))["resources"]
         assert len(seen) == (0 if who is stranger else 1)
         details = await status(who, "GET", f"{binding}/details")
         assert details == (200 if who is developer else 404)
@@ -67,8 +75,8 @@ async def test_roles_decide_what_is_seen_and_changed(cloud: Cloud) -> None:
     assert await status(auditor, "DELETE", binding) == 403
     assert await status(supporter, "DELETE", binding) == 204
     again = binding_of(made, app)
-    assert await status(auditor, "POST", "/v3/service_credential_bindings", again) == 403
-    assert await status(supporter, "POST", "/v3/service_credential_bindings", again) == 201
+    assert await status(auditor, "POST", BINDINGS, again) == 403
+    assert await status(supporter, "POST", BINDINGS, again) == 201
     for who in (auditor, supporter):
         assert await status(who, "DELETE", path) == 403
     assert await status(developer, "DELETE", path) == 204
@@ -118,7 +126,7 @@ async def test_quotas_refuse(
 
     if "total_service_keys" in limits:
         key = binding_of(await instance(cloud, plans[plan]), name="k")
-        told = await problem(cloud, "POST", "/v3/service_credential_bindings", key)
+        told = await problem(cloud, "POST", BINDINGS, key)
     else:
         body = await wanted(cloud, plans[plan])
         told = await problem(cloud, "POST", "/v3/service_instances", body)
@@ -188,7 +196,7 @@ async def store() -> AsyncIterator[Store]:
             "&fields[service_plan.service_offering]=name"
             "&fields[service_plan.service_offering.service_broker]=name",
         ),
-        (BINDINGS, "include=app,service_instance"),
+        (BINDINGS_LIST, "include=app,service_instance"),
         (
             SERVICE_PLANS,
             "include=service_offering,space.organization"
