@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.kernel.http.client import Response
+from fake_controller import present
 from fake_controller.broker import answers
 from fake_controller.broker.catalog import parse_catalog
 from fake_controller.broker.errors import BrokerError, Concurrency
+from fake_controller.model import ServiceOffering, ServicePlan
 
 from .brokers import CATALOG
 
@@ -213,3 +219,53 @@ def test_a_catalogue_without_services_is_wrong(services: Any) -> None:
     """Whatever is there instead."""
     with pytest.raises(BrokerError, match="Service broker"):
         parse_catalog({"services": services})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+bodies = st.binary(max_size=40) | json_values.map(lambda value: json.dumps(value).encode())
+
+
+@given(what=st.sampled_from(sorted(JUDGES)), status=st.integers(200, 599), body=bodies)
+def test_whatever_a_broker_says_is_a_fact_or_an_error(what: str, status: int, body: bytes) -> None:
+    """Nothing else: no answer makes a bug of ours show."""
+    with contextlib.suppress(BrokerError):
+        JUDGES[what](said(status, body))
+
+
+@given(data=st.data(), value=json_values)
+def test_whatever_is_in_a_catalogue_is_taken_or_named(data: st.DataObject, value: Any) -> None:
+    """Anything in the place of anything; what is taken can be shown."""
+    catalog = copy.deepcopy(CATALOG)
+    at: Any = catalog
+    while True:
+        keys = sorted(at) if isinstance(at, dict) else range(len(at))
+        key = data.draw(st.sampled_from(list(keys)))
+        deeper = isinstance(at[key], (dict, list)) and len(at[key]) > 0
+        if not deeper or data.draw(st.booleans()):
+            break
+        at = at[key]
+    at[key] = value
+
+    with contextlib.suppress(BrokerError):
+        for offering in parse_catalog(json.loads(json.dumps(catalog))):
+            for plan in offering.plans:
+                record = ServicePlan(
+                    guid="p",
+                    created_at=0,
+                    updated_at=0,
+                    service_offering_guid="o",
+                    **{one.name: getattr(plan, one.name) for one in fields(plan)},
+                )
+                listed = {one.name: getattr(offering, one.name) for one in fields(offering)}
+                del listed["plans"]
+                kind = ServiceOffering(
+                    guid="o", created_at=0, updated_at=0, service_broker_guid="b", **listed
+                )
+                assert present.service_plan(record, "", kind, None)["name"] == plan.name
+                assert present.service_offering(kind, "")["name"] == offering.name
