@@ -130,6 +130,16 @@ def holds(path: str, value: str) -> Condition:
     )
 
 
+def starts_with(path: str, value: str) -> Condition:
+    """The text in the field begins with *value*, whatever the case of its ASCII letters."""
+    return _at(
+        path,
+        lambda field: Condition(
+            f"lower(substr({column(field)}, 1, length(?))) = lower(?)", (value, value)
+        ),
+    )
+
+
 def ends_with(path: str, value: str) -> Condition:
     """The text in the field ends in *value*, whatever the case of its ASCII letters."""
     return _at(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fake_controller.conditions import NONE, Condition, contains, is_, same_text
+from fake_controller.conditions import NONE, Condition, contains, is_, same_text, starts_with
 from fake_controller.errors import UaaError
 
 #: Attributes in lower case: the field of an account.
@@ -119,14 +119,8 @@ def _compared(field: str, operator: str, value: str, text: str) -> Condition:
     if operator == "co":
         return contains(field, [wanted])
     if operator == "sw":
-        return contains_at_start(field, wanted)
+        return starts_with(field, wanted)
     raise _invalid(text)
-
-
-def contains_at_start(field: str, value: str) -> Condition:
-    """The text in the field begins with *value*, whatever the case of its letters."""
-    found = contains(field, [value])
-    return Condition(found.sql.replace("> 0", "= 1"), found.values)
 
 
 def _field(attribute: str, text: str) -> str:

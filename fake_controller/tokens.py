@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from fake_controller.errors import UaaError, invalid_token, not_authenticated
+from fake_controller.errors import UaaError, invalid_token, not_authenticated, not_authorized
 from fake_controller.jws import NotSigned, sign, verified
 from fake_controller.model import Account
 
@@ -37,6 +37,16 @@ class Identity:
     origin: str = "uaa"
     scopes: tuple[str, ...] = ()
     token: str = ""  # the id of theirs, its jti
+
+    def must(self, method: str) -> None:
+        """Raises 403 when their token is not for requests of *method*.
+
+        A token may be for less than its user may do; see `Tokens.for_user`.
+        """
+        reads = self.admin or self.reads_all or "cloud_controller.read" in self.scopes
+        writes = self.admin or "cloud_controller.write" in self.scopes
+        if not (reads if method == "GET" else writes):
+            raise not_authorized()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

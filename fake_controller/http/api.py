@@ -74,7 +74,7 @@ class Api:
             @wraps(handler)
             async def serve(**params: Any) -> Response:
                 if not public:
-                    self.identity()
+                    self.identity().must(method)
                     if method != "GET" and self.cc.kit.draining.is_set():
                         raise draining()
                 if body is not None:

@@ -26,6 +26,7 @@ def blobs(cc: Controller) -> list[Blob]:
 
     async def upload(exchange: Exchange) -> None:
         identity = cc.tokens.identity(exchange.headers.get("authorization", ""))
+        identity.must("POST")
         if cc.kit.draining.is_set():
             raise draining()
         guid = exchange.params["guid"]

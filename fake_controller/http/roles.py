@@ -27,6 +27,7 @@ from fake_controller.http.users import USERS
 from fake_controller.model import Organization, Role, Space, User
 from fake_controller.store import Tx
 
+GUID_MOST = 200  # characters; UAA may have ids of any form
 TYPES = (*ORGANIZATION_ROLES, *SPACE_ROLES)
 NO_ROLE_IN_ORGANIZATION = (
     "Users cannot be assigned roles in a space if they do not have a role in that space's "
@@ -92,28 +93,34 @@ def routes(api: Api) -> None:
 
 def _check(wanted: NewRole) -> None:
     """What can be wrong with the body alone."""
-    related, who = wanted.relationships, wanted.relationships.user.data
     if wanted.type not in TYPES:
         raise unprocessable(f"Type must be one of the allowed types {json.dumps(TYPES)}")
-    wrong = ""
+    if wrong := _contradiction(wanted):
+        raise unprocessable(f"Relationships {wrong}")
+
+
+def _contradiction(wanted: NewRole) -> str:
+    """What the relationships of a body leave open, or say twice."""
+    related, who = wanted.relationships, wanted.relationships.user.data
     if who.guid is not None and who.username is not None:
-        wrong = "Username cannot be specified when identifying user by guid"
-    elif who.guid is not None and who.origin is not None:
-        wrong = "User origin cannot be specified when identifying user by guid"
-    elif who.username is None and who.origin is not None:
-        wrong = "User origin cannot be specified without specifying the username"
-    elif who.username is None and who.guid is None:
-        wrong = "User must have a username or guid specified"
-    elif related.space and related.organization:
-        wrong = "cannot specify both an organization and a space."
-    elif related.space is None and related.organization is None:
-        wrong = "must specify either a space or an organization."
-    elif related.space and wanted.type in ORGANIZATION_ROLES:
-        wrong = f"Space cannot be provided with the organization role type: '{wanted.type}'."
-    elif related.organization and wanted.type in SPACE_ROLES:
-        wrong = f"Organization cannot be provided with the space role type: '{wanted.type}'."
-    if wrong:
-        raise unprocessable(wrong)
+        return "Username cannot be specified when identifying user by guid"
+    if who.guid is not None and who.origin is not None:
+        return "User origin cannot be specified when identifying user by guid"
+    if who.username is None and who.origin is not None:
+        return "User origin cannot be specified without specifying the username"
+    if who.username is None and who.guid is None:
+        return "User must have a username or guid specified"
+    if who.guid is not None and not 1 <= len(who.guid) <= GUID_MOST:
+        return f"User guid must be between 1 and {GUID_MOST} characters"
+    if related.space and related.organization:
+        return "cannot specify both an organization and a space."
+    if related.space is None and related.organization is None:
+        return "must specify either a space or an organization."
+    if related.space and wanted.type in ORGANIZATION_ROLES:
+        return f"Space cannot be provided with the organization role type: '{wanted.type}'."
+    if related.organization and wanted.type in SPACE_ROLES:
+        return f"Organization cannot be provided with the space role type: '{wanted.type}'."
+    return ""
 
 
 def _create(acting: Acting, wanted: NewRole) -> Role:

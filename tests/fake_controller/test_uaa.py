@@ -7,12 +7,13 @@ import hashlib
 import hmac
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from .conftest import Cloud
+from .conftest import Cloud, zipped
 from .people import account, person, token_of
 
 LOGIN = {"grant_type": "password", "username": "admin", "password": "admin"}
@@ -88,7 +89,7 @@ REFUSALS: list[tuple[str, dict[str, str], int, str]] = [
     (CF, {"grant_type": "refresh_token", "refresh_token": "x"}, 401, "invalid_token"),
     (CF, {"grant_type": "client_credentials"}, 401, "unauthorized_client"),
     (CF, {"grant_type": "magic"}, 400, "unsupported_grant_type"),
-    (CF, {}, 400, "unsupported_grant_type"),
+    (CF, {}, 400, "invalid_request"),
     ("Basic Y2Y6eA==", {"grant_type": "password"}, 401, "invalid_client"),
     ("Basic !", {"grant_type": "client_credentials"}, 401, "invalid_client"),
     ("", {"grant_type": "client_credentials", "client_id": "registry"}, 401, "invalid_client"),
@@ -115,6 +116,27 @@ async def test_a_scope_narrows_a_token(cloud: Cloud) -> None:
     assert "cloud_controller.admin" in wide["scope"]
     weak = replace(cloud, token=narrow["access_token"])
     assert (await weak.raw("POST", "/v3/organizations", {"name": "x"})).status == 403
+
+
+async def test_a_token_is_good_for_its_scopes_alone(cloud: Cloud, tmp_path: Path) -> None:
+    """One that only reads changes nothing, not even by an upload; one of a client reads nothing."""
+    app = await cloud.app()
+    bob = await person(cloud, "bob", "space_developer")
+    login = {"grant_type": "password", "username": "bob", "password": "secret"}
+    reading = (await grant(cloud, **login, scope="cloud_controller.read")).json()
+    relations = {"app": {"data": {"guid": app}}}
+    package = await bob.call("POST", "/v3/packages", {"relationships": relations}, expect=201)
+    bits = tmp_path / "bits.zip"
+    bits.write_bytes(zipped({"a": "1"}))
+    weak = replace(cloud, token=reading["access_token"])
+
+    assert (await weak.raw("GET", f"/v3/apps/{app}")).status == 200
+    assert (await weak.raw("PATCH", f"/v3/apps/{app}", {"name": "b"})).status == 403
+    assert (await weak.upload(package["guid"], bits)).status == 403
+    await cloud.call("POST", "/oauth/clients", {"client_id": "c", "client_secret": "c"})
+    none = await grant(cloud, basic("c", "c"), grant_type="client_credentials")
+    client = replace(cloud, token=none.json()["access_token"])
+    assert (await client.raw("GET", "/v3/apps")).status == 403
 
 
 async def test_refresh_tokens_rotate_and_end_with_the_password(cloud: Cloud) -> None:
