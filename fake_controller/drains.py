@@ -130,8 +130,7 @@ class Drains:
             except trio.EndOfChannel:
                 return
             except (OSError, trio.BrokenResourceError, trio.TooSlowError, ApplianceError) as error:
-                why = str(error) or type(error).__name__
-                self._tell(drain, f"{why} The next attempt is in {pause:g} s.")
+                self._tell(drain, f"{_reason(error)}. The next attempt is in {pause:g} s.")
                 await trio.sleep(pause)
                 pause = min(2 * pause, PAUSE_MOST)
 
@@ -155,11 +154,18 @@ async def connected(drain: Drain, client: Client) -> AsyncIterator[Send]:
         if scheme == "syslog":
             yield _writing(stream, stream.socket)
             return
-        context = ssl.create_default_context()
+        # Reading all authorities takes a while.
+        context = await trio.to_thread.run_sync(ssl.create_default_context)
         async with trio.SSLStream(stream, context, server_hostname=host) as secure:
             with trio.fail_after(CONNECT):
                 await secure.do_handshake()
             yield _writing(secure, stream.socket)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, trio.TooSlowError):
+        return "it did not answer in time"
+    return (str(error.__cause__ or error) or type(error).__name__).rstrip(".")
 
 
 def _posting(url: str, client: Client) -> Send:

@@ -178,6 +178,10 @@ def _space(acting: Acting, wanted: NewServiceInstance) -> Space:
 
 
 def _create_user_provided(acting: Acting, wanted: NewServiceInstance) -> ServiceInstance:
+    if wanted.parameters is not None:
+        raise unprocessable("Unknown field(s): 'parameters'")
+    if wanted.relationships.service_plan is not None:
+        raise unprocessable("Relationships Unknown field(s): 'service_plan'")
     space = _space(acting, wanted)
     made = instances.create_user_provided(
         acting.tx,

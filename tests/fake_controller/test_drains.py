@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from appliance.kernel.http.blob_plane import Blob, Exchange
 from appliance.kernel.http.server import serve_http
 from appliance.logs.messages import Line, LogLines
 from fake_controller.syslog import BadDrain, Drain, framed, hostname, message
+from tests.certificates import make_certificates
 
 from .conftest import Cloud
 from .test_user_provided_services import bind, instance
@@ -84,14 +88,21 @@ class Receiver:
     """A drain: what it has been sent, and whether who sent it has hung up."""
 
     port: int = 0
+    tls: ssl.SSLContext | None = None
     got: list[str] = field(default_factory=list)
     closed: trio.Event = field(default_factory=trio.Event)
 
     async def take(self, stream: trio.SocketStream) -> None:
         """Receive until there is no more."""
-        async with stream:
-            while data := await stream.receive_some():
-                self.got.append(data.decode())
+        taking: Any = (
+            stream
+            if self.tls is None
+            else trio.SSLStream(stream, self.tls, server_side=True, https_compatible=True)
+        )
+        with contextlib.suppress(trio.BrokenResourceError):
+            async with taking:
+                while data := await taking.receive_some():
+                    self.got.append(data.decode())
         self.closed.set()
 
     @property
@@ -101,9 +112,9 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver(port: int = 0) -> AsyncIterator[Receiver]:
+async def receiver(port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     """A drain that listens while the block runs."""
-    made = Receiver()
+    made = Receiver(tls=tls)
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
         made.port = listeners[0].socket.getsockname()[1]
@@ -131,6 +142,20 @@ async def bound(cloud: Cloud, url: str) -> tuple[str, str]:
     return app, (await bind(cloud, made["guid"], app))["guid"]
 
 
+async def listening(cloud: Cloud) -> list[str]:
+    """What is said of drains, from now on."""
+    told: list[str] = []
+
+    async def listen(*, task_status: trio.TaskStatus[None]) -> None:
+        async with cloud.kit.subscribe(LogLines) as inbox:
+            task_status.started()
+            async for received in inbox:
+                told.extend(one.text for one in received.body.lines if one.source_type == "LGR")
+
+    await cloud.nursery.start(listen)
+    return told
+
+
 async def test_lines_flow_from_the_binding_to_its_end(cloud: Cloud) -> None:
     """Each with its length before it; none from before, and none after."""
     async with receiver() as drain:
@@ -155,15 +180,7 @@ async def test_lines_flow_from_the_binding_to_its_end(cloud: Cloud) -> None:
 
 async def test_a_drain_that_was_away_gets_what_came_meanwhile(cloud: Cloud) -> None:
     """The app's developers are told why, and no line is lost."""
-    told = []
-
-    async def listen(*, task_status: trio.TaskStatus[None]) -> None:
-        async with cloud.kit.subscribe(LogLines) as inbox:
-            task_status.started()
-            async for received in inbox:
-                told.extend(one.text for one in received.body.lines if one.source_type == "LGR")
-
-    await cloud.nursery.start(listen)
+    told = await listening(cloud)
     async with receiver() as away:
         pass
     app, _ = await bound(cloud, f"syslog://127.0.0.1:{away.port}")
@@ -176,6 +193,27 @@ async def test_a_drain_that_was_away_gets_what_came_meanwhile(cloud: Cloud) -> N
 
     assert "Syslog drain: " in told[0]
     assert "The next attempt is in 1 s." in told[0]
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_tls_is_for_those_whose_certificate_is_known(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """Whoever else listens there is sent nothing; the app's developers read why."""
+    made = await trio.to_thread.run_sync(make_certificates, tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.server, made.server_key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.ca if known else made.other_ca))
+    told = await listening(cloud)
+    async with receiver(tls=context) as drain:
+        app, _ = await bound(cloud, f"syslog-tls://127.0.0.1:{drain.port}")
+        with trio.fail_after(10):
+            while not (drain.got if known else told):
+                says(cloud, app, "one")
+                await trio.lowlevel.checkpoint()
+
+    assert ("one\n" in drain.text) == known
+    assert known or "certificate verify failed" in told[0].lower()
 
 
 async def test_lines_are_posted_to_a_drain_that_speaks_http(

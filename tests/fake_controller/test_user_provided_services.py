@@ -72,6 +72,7 @@ async def test_an_instance_keeps_its_secrets_apart(cloud: Cloud) -> None:
         ({"name": "  "}, "Name can't be blank"),
         ({"name": "x" * 256}, "Names are limited to 255 characters."),
         ({"name": "x", "tags": ["t" * 2049]}, "must be 2048 characters or less."),
+        ({"name": "x", "parameters": {}}, "Unknown field(s): 'parameters'"),
         ({"name": "x", "type": "other"}, "Type must be one of 'managed', 'user-provided'"),
         ({"name": "x", "syslog_drain_url": "no uri"}, "Syslog drain url must be a valid URI"),
         ({"name": "x", "route_service_url": "http://x"}, "Route service url must be https"),
