@@ -227,6 +227,8 @@ async def test_quotas_are_made_changed_and_deleted(cloud: Cloud) -> None:
     }
 
     changed = await cloud.call("PATCH", path, body, expect=200)
+    keys = {"services": {"total_service_keys": 8}}
+    kept = await cloud.call("PATCH", path, keys, expect=200)
     shown = await cloud.call("GET", f"/v3/organizations/{org}", expect=200)
     taken = await detail(cloud, "POST", "/v3/organization_quotas", {"name": "WIDE"})
     in_use = await detail(cloud, "DELETE", path)
@@ -243,6 +245,7 @@ async def test_quotas_are_made_changed_and_deleted(cloud: Cloud) -> None:
         "total_service_instances": None,
         "total_service_keys": 7,
     }
+    assert kept["services"] == changed["services"] | {"total_service_keys": 8}
     assert changed["domains"] == {"total_domains": 2}
     assert changed["relationships"]["organizations"] == {"data": [{"guid": org}]}
     assert shown["relationships"]["quota"] == {"data": {"guid": quota}}
