@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .conftest import Cloud, Dea, Stager
-from .people import account, give, organization, person
+from .people import account, give, organization, person, token_of
+from .test_fuzz import furnished
 
 HAS_ROLE = "User 'bob' already has 'organization_user' role in organization 'dev'."
 NO_MEMBER = (
@@ -122,6 +124,44 @@ async def test_a_stranger_sees_nothing(cloud: Cloud) -> None:
     assert await detail(stranger, "DELETE", f"/v3/apps/{app}") == (404, "App not found")
     users = await stranger.call("GET", "/v3/users", expect=200)
     assert [user["username"] for user in users["resources"]] == ["eve"]
+
+
+#: Lists that are everybody's, by what follows /v3/; a user sees themselves.
+PUBLIC = {"buildpacks", "domains", "feature_flags", "stacks", "users"}
+
+
+async def test_what_a_stranger_is_shown_by_any_list_is_everybodys(
+    cloud: Cloud, stager: Stager, dea: Dea, tmp_path: Path
+) -> None:
+    """Of whatever kind; an auditor of everything sees what the administrator sees."""
+    await furnished(cloud, tmp_path)
+    await person(cloud, "bob", "space_developer")
+    stranger = await person(cloud, "eve")
+    auditor = await auditor_of_everything(cloud)
+    document = await cloud.call("GET", "/openapi.json", expect=200)
+    shown, hidden = set(), set()
+    for path, methods in document["paths"].items():
+        if "{" in path or "get" not in methods or not path.startswith("/v3/"):
+            continue
+        page = await cloud.call("GET", path)
+        if not page.get("resources"):
+            continue
+        mine = (await stranger.call("GET", path)).get("resources")
+        (shown if mine else hidden).add(path.removeprefix("/v3/"))
+        seen = await auditor.call("GET", path, expect=200)
+        assert seen["pagination"]["total_results"] == page["pagination"]["total_results"], path
+
+    assert shown <= PUBLIC
+    assert hidden >= {"apps", "audit_events", "builds", "deployments", "droplets", "organizations",
+                      "packages", "processes", "roles", "routes", "spaces", "tasks"}  # fmt: skip
+
+
+async def auditor_of_everything(cloud: Cloud) -> Cloud:
+    """The same cloud, asked by somebody in the group of global auditors."""
+    guid = await account(cloud, "auditor")
+    group = "/Groups/cloud_controller.global_auditor/members"
+    await cloud.call("POST", group, {"value": guid}, expect=201)
+    return replace(cloud, token=await token_of(cloud, "auditor", "secret"))
 
 
 #: Role: whether it may create an app, start one, map a route, give roles, see variables.
