@@ -224,7 +224,7 @@ async def _set_state(api: Api, guid: str, action: Literal["start", "stop", "rest
         return [process.guid for process in processes]
 
     processes = await api.write(work)
-    verb = {"stop": "Stopping", "restart": "Restarting", "start": "Starting"}[action]
+    verb = {"stop": "Stopping", "restart": "Restarted", "start": "Starting"}[action]
     cc.log(guid, f"{verb} app with guid {guid}")
     for process in processes:
         api.workers.runner.converge(process)
