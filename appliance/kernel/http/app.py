@@ -43,6 +43,8 @@ def make_app(kit: Kit, *, present_error: PresentError = present_plain) -> QuartT
     from werkzeug.exceptions import HTTPException
 
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
+    # A path with two slashes is unknown; its redirect would be a page.
+    app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
     # Quart's time-out truncates an answer without a word; the server has its own,

@@ -33,7 +33,8 @@ class Wire:
 
     def send(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         """One request; *headers* are all that is sent, besides Host and Content-Length."""
-        self.connection.putrequest(method, target, skip_accept_encoding=True)
+        own = "Host" in headers
+        self.connection.putrequest(method, target, skip_host=own, skip_accept_encoding=True)
         if body or method in ("POST", "PUT", "PATCH"):
             headers = {"Content-Length": str(len(body))} | headers
         for name, value in headers.items():
