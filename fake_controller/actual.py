@@ -49,11 +49,13 @@ class Actual:
     seen_at: dict[str, float] = field(default_factory=dict)  # instance guid: *now* of its last word
     crashed: dict[tuple[str, int], Instance] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)  # process: why no DEA takes it
+    unheard: set[str] = field(default_factory=set)  # instance guids: ordered, and no word since
     _ended: dict[str, None] = field(default_factory=dict)  # instance guids, oldest first
     _changed: trio.Event = field(default_factory=trio.Event)
 
     def ordered(self, instance: Instance, now: float) -> None:
         """A DEA was told to start *instance*: it counts, until it is heard of or stays silent."""
+        self.unheard.add(instance.guid)
         self._keep(instance, now)
 
     def heard(self, heartbeat: Heartbeat, now: float) -> None:
@@ -63,6 +65,7 @@ class Actual:
             if item.state not in ("STARTING", "RUNNING") or item.instance in self._ended:
                 continue
             self.seen_at[item.instance] = now
+            self.unheard.discard(item.instance)
             known = self.live.get(item.instance)
             # A DEA of 2012 knows no readiness: what runs takes requests.
             routable = item.state == "RUNNING" if item.routable is None else item.routable
@@ -89,6 +92,7 @@ class Actual:
             del self._ended[next(iter(self._ended))]
         gone = self.live.pop(message.instance, None)
         self.seen_at.pop(message.instance, None)
+        self.unheard.discard(message.instance)
         if message.reason == "CRASHED":
             self.crashed[message.droplet, message.index] = Instance(
                 process=message.droplet,
@@ -118,7 +122,20 @@ class Actual:
         """Forget what nobody spoke of for too long; returns it."""
         lost = [i for i in self.live.values() if now - self.seen_at[i.guid] > self.silence]
         for instance in lost:
-            del self.live[instance.guid], self.seen_at[instance.guid]
+            self._drop(instance)
+        if lost:
+            self._notify()
+        return lost
+
+    def forget_unheard(self, before: float) -> list[Instance]:
+        """Forget what was ordered *before* then, and never heard of; returns it.
+
+        After an outage of the bus: DEAs have said again what they run, and the orders for the
+        others were lost.
+        """
+        lost = [self.live[guid] for guid in self.unheard if self.seen_at[guid] < before]
+        for instance in lost:
+            self._drop(instance)
         if lost:
             self._notify()
         return lost
@@ -168,6 +185,10 @@ class Actual:
     def wake(self) -> None:
         """Let those who wait look again: what is desired has changed."""
         self._notify()
+
+    def _drop(self, instance: Instance) -> None:
+        del self.live[instance.guid], self.seen_at[instance.guid]
+        self.unheard.discard(instance.guid)
 
     def _keep(self, instance: Instance, now: float) -> None:
         self.live[instance.guid] = instance

@@ -47,6 +47,7 @@ from fake_controller.usage import WATCHERS
 from fake_controller.workers import Workers
 
 PRUNE_EVERY = 5.0  # seconds between looks, at most, for instances that nobody speaks of
+HEARD_WITHIN = 3.0  # seconds for DEAs to say what they run, when the bus is back
 SETTLE = 5.0  # seconds for builds and jobs to end, after the stagers have
 
 
@@ -118,6 +119,7 @@ async def _run(
             await background.start(tasks.listen)
             background.start_soon(tasks.watch)
             background.start_soon(_prune, cc)
+            background.start_soon(_after_outages, cc, runner)
             async with trio.open_nursery() as serving:
                 component = Component(
                     kit, "CloudController", varz=partial(figures, cc), config=config
@@ -228,6 +230,17 @@ async def _bulk_credentials(
         task_status.started()
         async for received in inbox:
             cc.kit.respond(received, BulkCredentials(user=user, password=cc.secrets[user]))
+
+
+async def _after_outages(cc: Controller, runner: Runner) -> None:
+    """Order again what was ordered in an outage of the bus, and of which no DEA knows."""
+    while True:
+        await cc.kit.bus.reconnected()
+        began = trio.current_time()
+        await trio.sleep(HEARD_WITHIN)
+        for instance in cc.actual.forget_unheard(began):
+            cc.kit.trace.event("order.lost", process=instance.process, index=instance.index)
+            runner.converge(instance.process)
 
 
 async def _prune(cc: Controller) -> None:
