@@ -13,7 +13,9 @@ import schemathesis
 import trio
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from .brokers import done, register, running_broker, wanted
 from .conftest import Cloud, Dea, Stager
+from .test_user_provided_services import bind, instance
 
 EXAMPLES = 3  # of each operation; `make soak` makes more
 SOON = (1, 5)  # seconds to connect and to answer: what takes longer hangs
@@ -85,6 +87,11 @@ async def furnished(cloud: Cloud, tmp_path: Path) -> None:
         "domain": {"data": {"guid": domain}},
     }
     await cloud.call("POST", "/v3/routes", {"host": "a", "relationships": relations}, expect=201)
+    await bind(cloud, (await instance(cloud))["guid"], app)
+    async with running_broker(cloud) as broker:
+        plan = (await register(cloud, broker))["small"]
+        body = await wanted(cloud, plan, "managed")
+        await done(cloud, "POST", "/v3/service_instances", body)
 
 
 async def test_no_request_is_a_server_error(

@@ -330,3 +330,56 @@ async def test_a_slow_creation_can_be_given_up(
 
     [error] = (await ended(cloud, creating))["errors"]
     assert "could not be completed" in error["detail"] or "not found" in error["detail"]
+
+
+async def test_a_plan_that_leaves_the_catalogue_stays_while_it_is_used(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str]
+) -> None:
+    """There are no new instances of it; the job warns, and the last instance takes it along."""
+    guid = await instance(cloud, plans["small"])
+    [made] = (await cloud.call("GET", "/v3/service_brokers"))["resources"]
+    path = f"/v3/service_brokers/{made['guid']}"
+    del broker.catalog["services"][0]["plans"][0]
+
+    job = await ended(cloud, await cloud.call("PATCH", path, {"url": broker.url}, expect=202))
+
+    [warning] = job["warnings"]
+    assert "Service Offering: database\nPlans deactivated: small" in warning["detail"]
+    refused = await problem(
+        cloud, "POST", "/v3/service_instances", await wanted(cloud, plans["small"], "b")
+    )
+    assert (refused[0], "has been removed from the service broker's catalog" in refused[1]) == (
+        422,
+        True,
+    )
+    body = {"parameters": {"a": 1}}
+    assert await problem(cloud, "PATCH", f"/v3/service_instances/{guid}", body) == (
+        422,
+        "Cannot update parameters of a service instance that belongs to inaccessible plan",
+    )
+    await done(cloud, "DELETE", f"/v3/service_instances/{guid}")
+    await done(cloud, "PATCH", path, {"url": broker.url})
+    left = (await cloud.call("GET", "/v3/service_plans"))["resources"]
+    assert [plan["name"] for plan in left] == ["large"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"maintenance_info": {"version": "new"}}, "should be a semantic version."),
+        ({"maintenance_info": {"version": "9.9.9"}}, "does not support upgrades"),
+        ({"syslog_drain_url": "syslog://x"}, "Unknown field(s): 'syslog_drain_url'"),
+        ({"name": "x" * 256}, "Names are limited to 255 characters."),
+        ({"relationships": {"service_plan": {"data": {"guid": "x"}}}}, "Invalid service plan."),
+    ],
+)
+async def test_wrong_updates_are_refused(
+    cloud: Cloud, broker: FakeBroker, plans: dict[str, str], changes: Any, text: str
+) -> None:
+    """At once, and nothing is asked of the broker."""
+    guid = await instance(cloud, plans["small"])
+
+    status, told = await problem(cloud, "PATCH", f"/v3/service_instances/{guid}", changes)
+
+    assert (status, text in told) == (422, True), told
+    assert not broker.of("update")
