@@ -17,8 +17,9 @@ from fake_controller.errors import not_authorized, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
 from fake_controller.http.relations import Metadata, check_name, new_labels, plain, relabelled
-from fake_controller.model import Organization, OrganizationQuota, Role, User
+from fake_controller.model import Organization, OrganizationQuota, User
 from fake_controller.present.quotas import usage_in
+from fake_controller.roles import give_role
 from fake_controller.seeding import DEFAULT_QUOTA
 
 #: What who makes an organization is in it.
@@ -100,10 +101,7 @@ def _create(acting: Acting, wanted: NewOrganization) -> Organization:
     acting.audit("audit.organization.create", created, {"request": plain(wanted)})
     if not acting.identity.admin and (founder := tx.get(User, acting.identity.guid)):
         for type_ in FOUNDER:
-            tx.new(Role, type=type_, user_guid=founder.guid, organization_guid=created.guid)
-            acting.audit(
-                f"audit.user.{type_}_add", founder, name=acting.identity.name, within=created
-            )
+            give_role(acting, type_, founder, created)
     return created
 
 

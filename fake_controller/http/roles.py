@@ -25,6 +25,7 @@ from fake_controller.http.relations import ToOne, plain
 from fake_controller.http.spaces import SPACES
 from fake_controller.http.users import USERS
 from fake_controller.model import Organization, Role, Space, User
+from fake_controller.roles import give_role
 from fake_controller.store import Tx
 
 GUID_MOST = 200  # characters; UAA may have ids of any form
@@ -130,13 +131,13 @@ def _create(acting: Acting, wanted: NewRole) -> Role:
             Space, related.space.guid, rule=changed_in_space("guid", SPACE_MANAGERS)
         )
         user = _member(acting, related.user.data, space)
-        return give_role(acting, wanted.type, user, space, wanted)
+        return give_role(acting, wanted.type, user, space, plain(wanted))
     assert related.organization is not None
     organization = acting.into(
         Organization, related.organization.guid, rule=changed_in_organization("guid")
     )
     user = _anybody(acting, related.user.data)
-    return give_role(acting, wanted.type, user, organization, wanted)
+    return give_role(acting, wanted.type, user, organization, plain(wanted))
 
 
 def _member(acting: Acting, who: Who, space: Space) -> User:
@@ -159,29 +160,6 @@ def _guid_of(acting: Acting, who: Who) -> str | None:
     acting.need_enabled("set_roles_by_username")
     account = find_account(acting.tx, who.username or "", who.origin)
     return account.guid if account else None
-
-
-def give_role(
-    acting: Acting,
-    type_: str,
-    user: User,
-    where: Organization | Space,
-    asked: NewRole | None = None,
-) -> Role:
-    """Give *user* the role; raises 422 when they have it.
-
-    Source: the texts are Cloud Controller's, and clients take them for success.
-    """
-    tx = acting.tx
-    field = "space_guid" if isinstance(where, Space) else "organization_guid"
-    name = presentation_name(tx, user.guid)
-    if tx.first(Role, type=type_, user_guid=user.guid, **{field: where.guid}):
-        noun = type(where).__name__.lower()
-        raise unprocessable(f"User '{name}' already has '{type_}' role in {noun} '{where.name}'.")
-    data = {"request": plain(asked)} if asked else {}
-    acting.audit(f"audit.user.{type_}_add", user, data, name=name, within=where)
-    values: dict[str, str] = {field: where.guid}
-    return tx.new(Role, type=type_, user_guid=user.guid, **values)
 
 
 def _begin_removal(acting: Acting, guid: str) -> None:
