@@ -294,3 +294,31 @@ async def test_what_other_clients_send_ends_nothing(nats_server: Any) -> None:
                 frames += b"PUB odd.\xff\xfe 2\r\nho\r\nPUB odd.3 3\r\nend\r\nPING\r\n"
                 await stream.send_all(b'CONNECT {"verbose":false,"headers":true}\r\n' + frames)
                 assert await receive(odd, 3) == [b"hi", b"ho", b"end"]
+
+
+async def test_nothing_is_overtaken_or_lost_while_others_come_and_go(nats_server: Any) -> None:
+    """Single messages, bursts, subscriptions and flushes, one after the other and at once."""
+    count = 6000
+    async with open_nats_bus([nats_server.url]) as bus, bus.subscribe("seq") as heard:
+        done = trio.Event()
+
+        async def publish() -> None:
+            for number in range(count):
+                bus.publish("seq", b"%d" % number)
+                if number % 7 == 0 or number % 1000 < 300:
+                    await trio.lowlevel.checkpoint()
+            done.set()
+
+        async def come_and_go(name: str) -> None:
+            while not done.is_set():
+                async with bus.subscribe(f"other.{name}") as own:
+                    bus.publish(f"other.{name}", b"mine")
+                    assert await receive(own) == [b"mine"]
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(publish)
+            for name in "abc":
+                nursery.start_soon(come_and_go, name)
+            numbers = [int(data) for data in await receive(heard, count)]
+        assert numbers == list(range(count))
+        assert bus.lost == 0
