@@ -5,6 +5,7 @@ The checks are made after the record is stored: they raise, and the unit of work
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 
 from fake_controller.conditions import ALL, Condition, is_
@@ -32,6 +33,7 @@ from fake_controller.quota import (
     has_too_many_service_keys,
     limits_anything,
     process_problems,
+    rolling_problem,
     route_problem,
     task_problems,
 )
@@ -95,6 +97,19 @@ def check_process(tx: Tx, process: Process) -> None:
         return
     every = bounds(tx, tx.get(Space, app.space_guid))
     _refuse(chain(*(process_problems(bound, process.memory_in_mb) for bound in every)))
+
+
+def check_rolling(tx: Tx, process: Process, at_once: int) -> None:
+    """Raises 422 when *at_once* instances of *process* beside all that runs are too much."""
+    space = tx.need(Space, tx.need(App, process.app_guid).space_guid)
+    organization = tx.need(Organization, space.organization_guid)
+    memory, rate = process.memory_in_mb, process.log_rate
+    problems: list[str] = []
+    for bound in bounds(tx, space):
+        both = replace(bound, usage=bound.usage.plus(at_once, memory, rate))
+        problems += process_problems(both, memory)
+    if problems:
+        raise unprocessable(rolling_problem(problems, space.name, organization.name))
 
 
 def check_task(tx: Tx, task: Task) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from fake_controller.model.quotas import OrganizationQuota, Quota
 from fake_controller.model.record import Record
@@ -23,6 +23,16 @@ class Usage:
     service_instances: int  # managed
     service_keys: int
     domains: int  # private
+
+    def plus(self, instances: int, memory_in_mb: int, log_rate: int) -> Usage:
+        """The same with so many started *instances* more, of so much each."""
+        return replace(
+            self,
+            started_instances=self.started_instances + instances,
+            memory_in_mb=self.memory_in_mb + instances * memory_in_mb,
+            log_rate=self.log_rate + instances * max(log_rate, 0),
+            unlimited_log_rate=self.unlimited_log_rate or (instances > 0 and log_rate < 0),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,21 @@ def process_problems(bound: Bound, memory: int) -> Iterator[str]:
     if _over(usage.started_instances, quota.total_instances):
         yield f"app_instance_limit {of_space}app_instance_limit_exceeded"
     yield from _log_rate_problems(bound)
+
+
+def rolling_problem(problems: Sequence[str], space: str, organization: str) -> str:
+    """What is said when both versions of an app, for a while, are too much together."""
+    text = ", ".join(problems)
+    if "space_quota_exceeded" in text or "space_app_instance_limit_exceeded" in text:
+        where, what = f"space {space}", "space"
+    elif "quota_exceeded" in text or "app_instance_limit_exceeded" in text:
+        where, what = f"organization {organization}", "organization"
+    else:
+        return text
+    return (
+        f"{text} for {where}. This {what}'s quota may not be large enough to support rolling "
+        "deployments or your configured max-in-flight."
+    )
 
 
 def task_problems(bound: Bound, memory: int) -> Iterator[str]:

@@ -9,13 +9,14 @@ from quart import Response
 
 from fake_controller import present
 from fake_controller.acting import Acting
-from fake_controller.consumption import check_process
+from fake_controller.consumption import check_process, check_rolling
 from fake_controller.deploying import Wanted
 from fake_controller.errors import CloudError, unprocessable
 from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
 from fake_controller.http.relations import Guid, Metadata, OfApp, new_labels, plain
 from fake_controller.model import App, Deployment, Process
+from fake_controller.store import Tx
 
 DEPLOYMENTS = Listing(
     kind=Deployment,
@@ -69,7 +70,7 @@ def routes(api: Api) -> None:
             app = acting.change(App, order.app_guid)
             before = acting.tx.first(Deployment, app_guid=app.guid, status_value="ACTIVE")
             made = deployer.create(acting.tx, order)
-            check_process(acting.tx, acting.tx.need(Process, made.new_process_guid))
+            _check_quotas(acting.tx, made)
             facts = {"deployment_guid": made.guid, "droplet_guid": made.droplet_guid}
             acting.audit("audit.app.deployment.create", app, facts | {"request": plain(wanted)})
             return made, before
@@ -115,6 +116,15 @@ def routes(api: Api) -> None:
 
         deployer.settle(await api.write(work))
         return api.json({})
+
+
+def _check_quotas(tx: Tx, made: Deployment) -> None:
+    """Raises 422 when what the deployment starts, while the old one runs, is too much."""
+    process = tx.need(Process, made.new_process_guid)
+    if made.status_value == "ACTIVE":
+        check_rolling(tx, process, min(made.max_in_flight, made.instances))
+    else:
+        check_process(tx, process)
 
 
 def understand(wanted: NewDeployment) -> Wanted:

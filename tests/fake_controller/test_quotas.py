@@ -169,6 +169,28 @@ async def test_an_app_that_is_too_large_does_not_start(
     assert again[1].startswith("Unable to remove quota from space with guid")
 
 
+async def test_a_rolling_deployment_needs_room_for_both(
+    cloud: Cloud, stager: Stager, dea: Dea, tmp_path: Path
+) -> None:
+    """The refused one leaves nothing; with room for one instance more it goes through."""
+    app = await started(cloud, tmp_path)
+    quota = await limit_organization(cloud, apps={"total_memory_in_mb": 511})
+    relations = {"relationships": {"app": {"data": {"guid": app}}}}
+
+    refused = await detail(cloud, "POST", "/v3/deployments", relations)
+    left = await cloud.call("GET", f"/v3/apps/{app}/processes", expect=200)
+    wider = {"apps": {"total_memory_in_mb": 512}}
+    await cloud.call("PATCH", f"/v3/organization_quotas/{quota}", wider, expect=200)
+
+    assert refused == (
+        422,
+        "memory quota_exceeded for organization dev. This organization's quota may not be large "
+        "enough to support rolling deployments or your configured max-in-flight.",
+    )
+    assert [one["type"] for one in left["resources"]].count("web") == 1
+    await cloud.call("POST", "/v3/deployments", relations, expect=201)
+
+
 async def test_routes_and_tasks_are_refused(
     cloud: Cloud, stager: Stager, dea: Dea, tmp_path: Path
 ) -> None:
