@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import trio
 
-from appliance.kernel.errors import ApplianceError
+from appliance.kernel.errors import ApplianceError, Unavailable
 from fake_controller.broker.client import Planned
 from fake_controller.broker.errors import BrokerError
 from fake_controller.controller import Controller, end_job
@@ -38,8 +38,11 @@ from fake_controller.store import Tx
 FORGET_TIMES = 10  # attempts to have something deleted; the pause before each doubles
 
 
-class Suspended(Exception):
+class Suspended(Unavailable):
     """The process is about to end; the errand is taken up at the next start."""
+
+    def __init__(self) -> None:
+        super().__init__("The appliance is stopping. This goes on after its next start.")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class Operator:
             raise missing("Service instance or binding")
         try:
             await self._carry_out(errand, known)
+        except Suspended:
+            raise
         except ApplianceError as error:
             why, told = error, errand.in_words(error)
             orphans = await self.cc.store.write(lambda tx: self._fail(tx, errand, why, told))
@@ -113,6 +118,8 @@ class Operator:
         for one in promised:
             try:
                 await self.perform(one)
+            except Suspended:
+                raise
             except ApplianceError as error:
                 problem = problem or error
         if problem is not None:

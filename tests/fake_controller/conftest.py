@@ -151,8 +151,8 @@ class Cloud:
 
 
 @asynccontextmanager
-async def running_cloud(root: Path | None = None) -> AsyncIterator[Cloud]:
-    """A controller with an archiver that notes what it is sent."""
+async def running_cloud(root: Path | None = None, **settings: Any) -> AsyncIterator[Cloud]:
+    """A controller with *settings*, and an archiver that notes what it is sent."""
     events: list[Event] = []
     log = TraceLog(10_000)
     async with open_spawner() as spawner, trio.open_nursery() as nursery:
@@ -197,6 +197,7 @@ async def running_cloud(root: Path | None = None) -> AsyncIterator[Cloud]:
                 root=root,
                 archivers=(archiver_url.replace("://", "://u:p@"),),
                 broker_poll=0.02,
+                **settings,
             )
             await serve(config, kit.named("controller"), trace_log=log, task_status=task_status)
 
