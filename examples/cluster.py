@@ -67,8 +67,14 @@ class Process:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
+            # Not of our session: Ctrl-C is for us, who end them in their order.
             self.process = subprocess.Popen(
-                self.words, env={**os.environ, **self.env}, stdout=log, stderr=log, cwd=self.folder
+                self.words,
+                env={**os.environ, **self.env},
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
             )
 
     def wait(self) -> None:
@@ -295,6 +301,11 @@ def show(cluster: Cluster) -> None:
     say("== started it again: it knows its apps and their instances")
 
 
+def interrupted(_number: int, _frame: object) -> None:
+    """Leave what we are in, whatever it is; the context managers end the processes."""
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--small", action="store_true", help="two of each instead of three")
@@ -304,7 +315,9 @@ def main() -> int:
     if program is None:
         print("nats-server is not installed: apt-get install nats-server", file=sys.stderr)
         return 2
-    most = 2 if said.small else 3
+    most, status = 2 if said.small else 3, 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
     with tempfile.TemporaryDirectory(prefix="appliance-cluster-") as folder:
         cluster = make(Path(folder), program, several=most, deas=most)
         say("\n".join(f"{f'{key}={value}':<44} # for all" for key, value in SHARED.items()))
@@ -317,7 +330,7 @@ def main() -> int:
                 if said.keep:
                     say(f"   appliance --api {cluster.api} push {APP} sample_apps/python-hello")
                     say("   Ctrl-C ends it")
-                    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+                    signal.pause()
                 else:
                     show(cluster)
         except Failed as failed:
@@ -327,9 +340,9 @@ def main() -> int:
                 print(f"-- {process.name}\n{said_last}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            return 130
+            status = 130
     say("== all have ended")
-    return 0
+    return status
 
 
 if __name__ == "__main__":
