@@ -107,7 +107,9 @@ class Operator:
         if isinstance(errand, BindingErrand) and isinstance(errand.binding, ServiceRouteBinding):
             await self.reroute([errand.binding.route_guid])
 
-    async def perform_all(self, promised: Iterable[ServiceErrand]) -> None:
+    async def perform_all(
+        self, promised: Iterable[ServiceErrand], known: trio.Event | None = None
+    ) -> None:
         """Run each to its end, one after the other.
 
         Raises:
@@ -117,7 +119,7 @@ class Operator:
         problem: ApplianceError | None = None
         for one in promised:
             try:
-                await self.perform(one)
+                await self.perform(one, known)
             except Suspended:
                 raise
             except ApplianceError as error:
@@ -133,7 +135,7 @@ class Operator:
         store, promised = self.cc.store, errand.promised
         goes_on = promised.sent
         if not promised.sent:
-            await self.perform_all(await store.write(errand.first))
+            await self.perform_all(await store.write(errand.first), known)
             goes_on, name = await errand.send()
             if goes_on:
                 errand.promised = await store.write(lambda tx: self._begun(tx, errand, name))
@@ -157,7 +159,9 @@ class Operator:
         """Keep that the broker goes on with it, and calls that *name*."""
         self._note(tx, errand, "in progress", None, name)
         errand.begun(tx)
-        if job := tx.get(Job, errand.promised.job_guid):
+        # Who waits for the whole learns that a part of it goes on.
+        whole = tx.get(ServiceErrand, errand.promised.within) or errand.promised
+        if job := tx.get(Job, whole.job_guid):
             tx.change(job, state="POLLING")
         longest = self.cc.config.broker_operation
         if (own := errand.place.plan.maximum_polling_duration) and own > 0:

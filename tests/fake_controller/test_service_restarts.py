@@ -60,6 +60,7 @@ async def test_a_deletion_goes_on_with_its_parts(tmp_path: Path) -> None:
             broker.says["last"] = [(200, {"state": "in progress"})] * 10_000
             path = f"/v3/service_instances/{guid}"
             location = await cloud.call("DELETE", path, expect=202)
+            assert (await cloud.call("GET", location))["state"] == "POLLING"
 
         broker.says.clear()
         async with running_cloud(tmp_path, hold=0.1) as cloud:
