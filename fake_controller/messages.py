@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from msgspec import Struct
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DropletUpdated:
+
+class DropletUpdated(Struct, frozen=True, kw_only=True):
     """The desired state of an app changed: the health manager looks again."""
 
     subject: ClassVar[str] = "droplet.updated"
@@ -16,23 +16,20 @@ class DropletUpdated:
     cc_partition: str = "default"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BulkCredentialsRequest:
+class BulkCredentialsRequest(Struct, frozen=True, kw_only=True):
     """Ask for the user and password of ``/bulk/apps``; answered by `BulkCredentials`."""
 
     subject: ClassVar[str] = "cloudcontroller.bulk.credentials.default"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BulkCredentials:
+class BulkCredentials(Struct, frozen=True, kw_only=True):
     """Basic credentials of the bulk interface."""
 
     user: str
     password: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SshAuthorize:
+class SshAuthorize(Struct, frozen=True, kw_only=True):
     """May who has this one-time code log in as that user? Answered by `SshAuthorized`."""
 
     subject: ClassVar[str] = "ssh.authorize"
@@ -42,8 +39,7 @@ class SshAuthorize:
     client: str = ""  # "address:port", for the app's events
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SshAuthorized:
+class SshAuthorized(Struct, frozen=True, kw_only=True):
     """The answer: which instance it is, or why not."""
 
     droplet: str = ""  # the process, as DEAs know it

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
 import msgspec
 import trio
+from msgspec.structs import replace
 
 from appliance.kernel.clock import Clock, Ids
 from appliance.kernel.store.database import Database, open_database

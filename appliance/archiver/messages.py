@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from msgspec import Struct
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DropletStored:
+
+class DropletStored(Struct, frozen=True, kw_only=True):
     """A droplet is on this archiver's disk, and its digest has been checked.
 
     Published once per archiver: by the first node, then by each replica, so a

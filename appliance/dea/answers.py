@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from appliance.dea.dea import MIB, Dea
 from appliance.dea.instance import Instance

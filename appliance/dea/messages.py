@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import Struct, field
 
 from appliance.router.messages import Routing
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What one instance may use."""
 
     mem: int = 512  # MB
@@ -18,8 +18,7 @@ class Limits:
     log_rate: int = -1  # ours: bytes of log lines a second; -1: not limited, 0: none at all
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sidecar:
+class Sidecar(Struct, frozen=True, kw_only=True):
     """A command beside the main one of an instance: same files, network and environment.
 
     Its lines are labelled ``APP/PROC/WEB/SIDECAR/NAME``. When one of an instance's commands
@@ -31,8 +30,7 @@ class Sidecar:
     memory: int | None = None  # MB of the instance's own; its MEMORY_LIMIT says so
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Discover:
+class Discover(Struct, frozen=True, kw_only=True):
     """Who would take this app? Answered by `Hello` after the taint delay, or not at all."""
 
     subject: ClassVar[str] = "dea.discover"
@@ -46,8 +44,7 @@ class Discover:
     sha: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hello:
+class Hello(Struct, frozen=True, kw_only=True):
     """A DEA that is there (``dea.start``), or that would take an app (reply to `Discover`)."""
 
     subject: ClassVar[str] = "dea.start"
@@ -58,15 +55,13 @@ class Hello:
     version: float = 0.99
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Status:
+class Status(Struct, frozen=True, kw_only=True):
     """Ask every DEA for its state; answered by `StatusReply`."""
 
     subject: ClassVar[str] = "dea.status"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StatusReply:
+class StatusReply(Struct, frozen=True, kw_only=True):
     """How full a DEA is."""
 
     id: str
@@ -80,15 +75,13 @@ class StatusReply:
     state: str | None = None  # only while shutting down
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Locate:
+class Locate(Struct, frozen=True, kw_only=True):
     """Ask every DEA to advertise at once."""
 
     subject: ClassVar[str] = "dea.locate"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Advertise:
+class Advertise(Struct, frozen=True, kw_only=True):
     """A DEA with room, every 5 s and at each change. A full DEA is silent."""
 
     subject: ClassVar[str] = "dea.advertise"
@@ -99,8 +92,7 @@ class Advertise:
     prod: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Start:
+class Start(Struct, frozen=True, kw_only=True):
     """Run one instance. Sent to ``dea.UUID.start``; never answered: watch the heartbeats.
 
     The fields after ``cc_partition`` are ours; a DEA of 2012 ignores them. A health check is
@@ -148,8 +140,7 @@ class Start:
     routing: dict[str, Routing] = field(default_factory=dict)  # by URI, what its route asks for
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True, kw_only=True):
     """Stop what matches; all but ``droplet`` may be left out, and all that is given must match."""
 
     subject: ClassVar[str] = "dea.stop"
@@ -162,8 +153,7 @@ class Stop:
     states: list[str] | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Update:
+class Update(Struct, frozen=True, kw_only=True):
     """The URIs of an app changed: register what is new, unregister what is gone."""
 
     subject: ClassVar[str] = "dea.update"
@@ -173,8 +163,7 @@ class Update:
     routing: dict[str, Routing] = field(default_factory=dict)  # ours: as in `Start`
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FindDroplet:
+class FindDroplet(Struct, frozen=True, kw_only=True):
     """Ask for instances that match; one `FoundInstance` per match."""
 
     subject: ClassVar[str] = "dea.find.droplet"
@@ -188,8 +177,7 @@ class FindDroplet:
     include_stats: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True, kw_only=True):
     """What an instance used at *time*."""
 
     time: str  # RFC 3339
@@ -199,8 +187,7 @@ class Usage:
     log_rate: float = 0.0  # ours: bytes of log lines a second
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stats:
+class Stats(Struct, frozen=True, kw_only=True):
     """Figures of one running instance."""
 
     name: str
@@ -216,8 +203,7 @@ class Stats:
     log_rate_limit: int = -1  # ours: bytes a second; -1: none
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FoundInstance:
+class FoundInstance(Struct, frozen=True, kw_only=True):
     """Reply to `FindDroplet`."""
 
     dea: str
@@ -235,15 +221,13 @@ class FoundInstance:
     routable: bool | None = None  # ours: whether requests may go to it
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DropletStatus:
+class DropletStatus(Struct, frozen=True, kw_only=True):
     """Ask for one `Stats` per live instance of all apps; subject of 2012."""
 
     subject: ClassVar[str] = "droplet.status"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HeartbeatInstance:
+class HeartbeatInstance(Struct, frozen=True, kw_only=True):
     """One instance in a heartbeat."""
 
     droplet: str
@@ -256,8 +240,7 @@ class HeartbeatInstance:
     routable: bool | None = None  # ours: RUNNING, and its readiness check is met
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Heartbeat:
+class Heartbeat(Struct, frozen=True, kw_only=True):
     """All instances of a DEA every 10 s, and one alone when it becomes RUNNING (or STARTING).
 
     Also one alone when it becomes routable, or stops to be.
@@ -270,8 +253,7 @@ class Heartbeat:
     prod: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DropletExited:
+class DropletExited(Struct, frozen=True, kw_only=True):
     """An instance ended: STOPPED, CRASHED, DEA_EVACUATION or DEA_SHUTDOWN."""
 
     subject: ClassVar[str] = "droplet.exited"

@@ -8,8 +8,9 @@ which begins with `BEGUN` or `REFUSED` and ends with `EXIT`. Who closes the conn
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+from msgspec import Struct, field
 
 # From the ssh room.
 WANT = 0  # a `Wanted`
@@ -28,8 +29,7 @@ EXIT = 10  # an `Exit`
 CREDIT = 256 * 1024  # bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OpenSession:
+class OpenSession(Struct, frozen=True, kw_only=True):
     """Ask for a way into a running instance; only the DEA that has it answers, by `SessionPlace`.
 
     A ticket is good for one connection, soon.
@@ -42,8 +42,7 @@ class OpenSession:
     instance: str | None = None  # its id; None: whichever runs
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SessionPlace:
+class SessionPlace(Struct, frozen=True, kw_only=True):
     """Reply to `OpenSession`."""
 
     host: str
@@ -52,16 +51,14 @@ class SessionPlace:
     instance: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Size:
+class Size(Struct, frozen=True, kw_only=True):
     """Of a terminal, in characters."""
 
     columns: int = 80
     rows: int = 24
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """What a connection is for: a command, a shell, a copying of files, or another connection."""
 
     ticket: str
@@ -72,8 +69,7 @@ class Wanted:
     terminal: Size | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Exit:
+class Exit(Struct, frozen=True, kw_only=True):
     """How a command ended: by itself, or by a signal."""
 
     status: int = 0

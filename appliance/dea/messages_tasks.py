@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import Struct, field
 
 from appliance.dea.messages import Limits
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskStart:
+class TaskStart(Struct, frozen=True, kw_only=True):
     """Run *command* once, in a sandbox of its own. Never answered: watch for `TaskHeartbeat`.
 
     Sent to ``dea.UUID.task.start``, to a DEA that has answered a `Discover` with the task's
@@ -36,8 +36,7 @@ class TaskStart:
     vcap_application: dict[str, Any] | None = None  # merged over what the DEA makes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskCancel:
+class TaskCancel(Struct, frozen=True, kw_only=True):
     """End a task, wherever it runs: it is then told as FAILED, "task was cancelled".
 
     One that has ended, or that no DEA knows, is left as it is.
@@ -48,8 +47,7 @@ class TaskCancel:
     task: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskStatus:
+class TaskStatus(Struct, frozen=True, kw_only=True):
     """One task in a heartbeat."""
 
     task: str
@@ -60,8 +58,7 @@ class TaskStatus:
     exit_status: int | None = None  # of its program, once that has ended
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskHeartbeat:
+class TaskHeartbeat(Struct, frozen=True, kw_only=True):
     """All tasks of a DEA every 10 s, and one alone at each change of its state.
 
     Those that have ended are repeated for 10 minutes, so that a controller that was away
@@ -75,8 +72,7 @@ class TaskHeartbeat:
     tasks: list[TaskStatus]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FindTasks:
+class FindTasks(Struct, frozen=True, kw_only=True):
     """Ask every DEA for its tasks; each one answers with a `TaskHeartbeat`, an empty one too.
 
     With several when there are very many.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from appliance.dea.dea import Dea, is_id
 from appliance.dea.ending import Ending

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+
+class Order(Struct, frozen=True, kw_only=True):
     """The health manager asks the controller to start or stop instances.
 
     The original's subject carries the partition; listeners subscribe with queue group ``cc``.
@@ -24,15 +24,13 @@ class Order:
     flapping: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HealthManagerStart:
+class HealthManagerStart(Struct, frozen=True, kw_only=True):
     """The health manager began: DEAs send a heartbeat at once."""
 
     subject: ClassVar[str] = "healthmanager.start"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StatusRequest:
+class StatusRequest(Struct, frozen=True, kw_only=True):
     """Which instances of *droplet* are FLAPPING or CRASHED? Answered by `StatusReply`."""
 
     subject: ClassVar[str] = "healthmanager.status"
@@ -42,16 +40,14 @@ class StatusRequest:
     state: str  # FLAPPING or CRASHED
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StatusReply:
+class StatusReply(Struct, frozen=True, kw_only=True):
     """``indices`` for FLAPPING, ``instances`` for CRASHED."""
 
     indices: list[dict[str, int]] | None = None  # [{"index", "since"}]
     instances: list[dict[str, str | int]] | None = None  # [{"instance", "since"}]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HealthRequest:
+class HealthRequest(Struct, frozen=True, kw_only=True):
     """How many instances of each droplet are running? One `HealthReply` per droplet."""
 
     subject: ClassVar[str] = "healthmanager.health"
@@ -59,8 +55,7 @@ class HealthRequest:
     droplets: list[dict[str, str]]  # [{"droplet", "version"}]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HealthReply:
+class HealthReply(Struct, frozen=True, kw_only=True):
     """Running instances of one droplet."""
 
     droplet: str

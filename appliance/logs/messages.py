@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import Struct, field
 
 LIMIT = 1000  # envelopes in one answer, as log-cache
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class Line(Struct, frozen=True, kw_only=True):
     """One line, without its newline."""
 
     timestamp: int  # nanoseconds since 1970
@@ -20,16 +20,14 @@ class Line:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metric:
+class Metric(Struct, frozen=True, kw_only=True):
     """One figure."""
 
     unit: str  # bytes, percentage
     value: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gauge:
+class Gauge(Struct, frozen=True, kw_only=True):
     """What one instance used at one time."""
 
     timestamp: int  # nanoseconds since 1970
@@ -39,8 +37,7 @@ class Gauge:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LogLines:
+class LogLines(Struct, frozen=True, kw_only=True):
     """Some lines of one app, in order. Senders batch; subject is ``logs.lines.APPGUID``."""
 
     subject: ClassVar[str] = "logs.lines.*"
@@ -50,8 +47,7 @@ class LogLines:
     gauges: list[Gauge] = field(default_factory=list)  # after the lines
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReadLogs:
+class ReadLogs(Struct, frozen=True, kw_only=True):
     """Ask the log store for envelopes of one app, as log-cache's read call."""
 
     subject: ClassVar[str] = "logs.read"
@@ -64,8 +60,7 @@ class ReadLogs:
     types: list[str] = field(default_factory=list)  # LOG, GAUGE, ANY; empty for any
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReadLogsReply:
+class ReadLogsReply(Struct, frozen=True, kw_only=True):
     """Envelopes in log-cache's JSON form: ``{"timestamp", "source_id", "instance_id", …}``."""
 
     batch: list[dict[str, Any]]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RouterStart:
+
+class RouterStart(Struct, frozen=True, kw_only=True):
     """A router began: everybody with routes registers them again."""
 
     subject: ClassVar[str] = "router.start"
@@ -19,15 +19,13 @@ class RouterStart:
     prunteThresholdInSeconds: int = 120
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RouterGreet:
+class RouterGreet(Struct, frozen=True, kw_only=True):
     """A late comer asks the routers for their `RouterStart`."""
 
     subject: ClassVar[str] = "router.greet"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RouteOptions:
+class RouteOptions(Struct, frozen=True, kw_only=True):
     """How a route's requests are spread over its endpoints; without any, as the router is set."""
 
     loadbalancing: str | None = None  # round-robin, least-connection or hash
@@ -35,16 +33,14 @@ class RouteOptions:
     hash_balance: float | str | None = None  # for hash: most requests, as a multiple of the average
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Routing:
+class Routing(Struct, frozen=True, kw_only=True):
     """What a route asks of the router besides leading to an app."""
 
     options: RouteOptions | None = None
     route_service_url: str | None = None  # requests go there first, and come back signed
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RouterRegister:
+class RouterRegister(Struct, frozen=True, kw_only=True):
     """This host and port answers for these URIs. Repeated, or it goes stale after 120 s."""
 
     subject: ClassVar[str] = "router.register"
@@ -62,8 +58,7 @@ class RouterRegister:
     route_service_url: str | None = None  # so is this one
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RouterUnregister:
+class RouterUnregister(Struct, frozen=True, kw_only=True):
     """It no longer answers for these URIs."""
 
     subject: ClassVar[str] = "router.unregister"

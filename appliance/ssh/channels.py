@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 import asyncssh
+from msgspec.structs import replace
 
 from appliance.dea.messages_ssh import (
     CREDIT,

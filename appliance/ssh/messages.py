@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from msgspec import Struct
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SshLocate:
+
+class SshLocate(Struct, frozen=True, kw_only=True):
     """Where is the ssh room? It answers with `SshAdvertise`, as soon as it has its key."""
 
     subject: ClassVar[str] = "ssh.locate"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SshAdvertise:
+class SshAdvertise(Struct, frozen=True, kw_only=True):
     """The ssh room takes clients: what the controller tells them of it. Also the reply."""
 
     subject: ClassVar[str] = "ssh.advertise"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 
 import asyncssh
+from msgspec.structs import replace
 
 from appliance.dea.messages_ssh import Wanted
 from appliance.kernel.errors import ApplianceError

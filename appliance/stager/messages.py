@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import Struct, field
 
 #: The buildpacks that every stager has of its own, in the order in which they are tried. They
 #: go by Cloud Foundry's usual names, so that a manifest that asks for one just works.
@@ -18,8 +19,7 @@ BUILT_IN_BUILDPACKS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Resources:
+class Resources(Struct, frozen=True, kw_only=True):
     """Limits while staging. In MB, and under other names than the DEA's ``limits``."""
 
     memory: int = 1024  # MB
@@ -27,8 +27,7 @@ class Resources:
     fds: int = 16384
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildpackToTry:
+class BuildpackToTry(Struct, frozen=True, kw_only=True):
     """One buildpack for the app. Ours, after what current Cloud Foundry tells its cells.
 
     Without *url* it is one of `BUILT_IN_BUILDPACKS`, or, when *name* itself is a URL, the one
@@ -45,8 +44,7 @@ class BuildpackToTry:
     skip_detect: bool = False  # it was asked for, so whether it fits is not the question
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Properties:
+class Properties(Struct, frozen=True, kw_only=True):
     """What the app is. Only ``framework_info.name`` chooses a plugin; none means detection."""
 
     services: list[dict[str, Any]] = field(default_factory=list)
@@ -64,8 +62,7 @@ class Properties:
     vcap_services: dict[str, Any] | None = None  # ours: VCAP_SERVICES while building
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StagingRequest:
+class StagingRequest(Struct, frozen=True, kw_only=True):
     """Turn the zip at *download_uri* into a droplet and post it to *upload_uri*.
 
     Subject ``staging`` is also the queue group: exactly one stager takes each request.
@@ -81,8 +78,7 @@ class StagingRequest:
     timeout: float | None = None  # ours: seconds; the stager's own limit applies too
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildpackUsed:
+class BuildpackUsed(Struct, frozen=True, kw_only=True):
     """What a buildpack that took part said of itself; the fields of a V3 droplet."""
 
     name: str  # as the request named it
@@ -91,8 +87,7 @@ class BuildpackUsed:
     buildpack_name: str | None = None  # its own name for itself, from deps/<index>/config.yml
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StagedSidecar:
+class StagedSidecar(Struct, frozen=True, kw_only=True):
     """A program beside the app's processes, from a buildpack's launch.yml."""
 
     name: str
@@ -101,8 +96,7 @@ class StagedSidecar:
     memory: int | None = None  # MB
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StagingReply:
+class StagingReply(Struct, frozen=True, kw_only=True):
     """How staging ended. ``error`` is absent on success, else a plain two-line string.
 
     Everything after ``error`` is ours, and absent in answers of an original stager.
@@ -127,8 +121,7 @@ class StagingReply:
     execution_metadata: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClearBuildCaches:
+class ClearBuildCaches(Struct, frozen=True, kw_only=True):
     """Forget what builds left for the next one. Every stager hears it; none answers."""
 
     subject: ClassVar[str] = "staging.cache.clear"
@@ -136,8 +129,7 @@ class ClearBuildCaches:
     app_id: str | None = None  # of one app; None: of all
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskQuestion:
+class TaskQuestion(Struct, frozen=True, kw_only=True):
     """How is the task? Sent to ``staging.task.TASK_ID``; whoever has it answers by `TaskState`.
 
     Ours: an asker whose answer may be lost, with a stager or a NATS server, finds out.
@@ -146,8 +138,7 @@ class TaskQuestion:
     subject: ClassVar[str] = "staging.task.*"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskState:
+class TaskState(Struct, frozen=True, kw_only=True):
     """Answer to `TaskQuestion`, from the stager that has the task, or had it lately."""
 
     state: str  # running or finished

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
+from msgspec.structs import asdict
 
 from appliance.config import StagerConfig
 from appliance.kernel.errors import ApplianceError

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from appliance.config import ControllerConfig
 from fake_controller.access import changed_in_space
@@ -163,7 +165,7 @@ def _apply_sidecars(acting: Acting, app: App, manifest: AppManifest) -> None:
 
 
 def _apply_app(acting: Acting, app: App, manifest: AppManifest) -> App:
-    wanted = replace(
+    wanted = structs.replace(
         app,
         buildpacks=app.buildpacks if manifest.buildpacks is None else manifest.buildpacks,
         stack=manifest.stack or app.stack,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Account(Record):
+class Account(Record, frozen=True, kw_only=True):
     """Somebody who may log in. Roles have the `User` of the same guid, which may be absent."""
 
     table: ClassVar[str] = "accounts"
@@ -27,8 +25,7 @@ class Account(Record):
     version: int = 0  # changes so far, as SCIM counts them
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Client(Record):
+class Client(Record, frozen=True, kw_only=True):
     """A program that asks for tokens; its guid is the ``client_id``."""
 
     table: ClassVar[str] = "oauth_clients"
@@ -41,8 +38,7 @@ class Client(Record):
     redirect_uris: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RevokedToken(Record):
+class RevokedToken(Record, frozen=True, kw_only=True):
     """A token that does not count any more; its guid is the token's id."""
 
     table: ClassVar[str] = "revoked_tokens"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+from msgspec import field
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class App(Record):
+class App(Record, frozen=True, kw_only=True):
     """An app: what is desired. `Process` says how many of what."""
 
     table: ClassVar[str] = "apps"
@@ -26,8 +26,7 @@ class App(Record):
     features: dict[str, bool] = field(default_factory=dict)  # those that were switched
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Process(Record):
+class Process(Record, frozen=True, kw_only=True):
     """One process type of an app. The first web process has the app's own guid.
 
     On the bus its guid is the ``droplet`` of every message.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Buildpack(Record):
+class Buildpack(Record, frozen=True, kw_only=True):
     """One that an administrator offers to all apps.
 
     Its bits are a zip that was uploaded; those that stagers have of their own need none.
@@ -29,8 +27,7 @@ class Buildpack(Record):
     built_in: str | None = None  # the stagers' name for their own one
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stack(Record):
+class Stack(Record, frozen=True, kw_only=True):
     """A system that apps are built for and run on. Here they all are this machine's."""
 
     table: ClassVar[str] = "stacks"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+from msgspec import field
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Deployment(Record):
+class Deployment(Record, frozen=True, kw_only=True):
     """A change of droplet without a gap: a second web process grows, the first shrinks."""
 
     table: ClassVar[str] = "deployments"
@@ -35,8 +35,7 @@ class Deployment(Record):
     revision_version: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Revision(Record):
+class Revision(Record, frozen=True, kw_only=True):
     """What an app was when it started: code, environment and commands."""
 
     table: ClassVar[str] = "revisions"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import field
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AuditEvent(Record):
+class AuditEvent(Record, frozen=True, kw_only=True):
     """Who did what to what; also what happened by itself, such as a crash."""
 
     table: ClassVar[str] = "audit_events"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import field
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job(Record):
+class Job(Record, frozen=True, kw_only=True):
     """Something that clients poll until it is COMPLETE or FAILED."""
 
     table: ClassVar[str] = "jobs"
@@ -20,8 +20,7 @@ class Job(Record):
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Setting(Record):
+class Setting(Record, frozen=True, kw_only=True):
     """A value that belongs to the installation, such as the key that signs tokens."""
 
     table: ClassVar[str] = "settings"
@@ -29,8 +28,7 @@ class Setting(Record):
     value: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FeatureFlag(Record):
+class FeatureFlag(Record, frozen=True, kw_only=True):
     """What administrators can switch off for everybody else; its guid is its name."""
 
     table: ClassVar[str] = "feature_flags"
@@ -41,8 +39,7 @@ class FeatureFlag(Record):
     switched: bool = False  # ever
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EnvironmentGroup(Record):
+class EnvironmentGroup(Record, frozen=True, kw_only=True):
     """Variables that all apps are given; its guid is ``running`` or ``staging``."""
 
     table: ClassVar[str] = "environment_variable_groups"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fake_controller.model.record import Record
@@ -12,8 +11,7 @@ from fake_controller.model.record import Record
 SHARED_SEGMENT = "933b4c58-120b-499a-b85d-4b6fc9e2903b"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IsolationSegment(Record):
+class IsolationSegment(Record, frozen=True, kw_only=True):
     """A part of the platform for some organizations alone."""
 
     table: ClassVar[str] = "isolation_segments"
@@ -22,8 +20,7 @@ class IsolationSegment(Record):
     name: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entitlement(Record):
+class Entitlement(Record, frozen=True, kw_only=True):
     """An organization may use an isolation segment."""
 
     table: ClassVar[str] = "entitlements"
@@ -33,8 +30,7 @@ class Entitlement(Record):
     organization_guid: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SecurityGroup(Record):
+class SecurityGroup(Record, frozen=True, kw_only=True):
     """Rules for what apps may reach, while they run or while they are staged."""
 
     table: ClassVar[str] = "security_groups"
@@ -46,8 +42,7 @@ class SecurityGroup(Record):
     staging: bool = False  # for every build
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SecurityGroupBinding(Record):
+class SecurityGroupBinding(Record, frozen=True, kw_only=True):
     """A security group counts in one space, for one phase."""
 
     table: ClassVar[str] = "security_group_bindings"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import field
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServiceBroker(Record):
+class ServiceBroker(Record, frozen=True, kw_only=True):
     """A program that speaks the Open Service Broker API; of one space, or for everybody."""
 
     table: ClassVar[str] = "service_brokers"
@@ -28,8 +28,7 @@ class ServiceBroker(Record):
         return self.state in ("SYNCHRONIZING", "DELETE_IN_PROGRESS")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServiceOffering(Record):
+class ServiceOffering(Record, frozen=True, kw_only=True):
     """A kind of service, as its broker's catalogue describes it."""
 
     table: ClassVar[str] = "service_offerings"
@@ -55,8 +54,7 @@ class ServiceOffering(Record):
         return self.catalog_metadata.get("shareable") is True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServicePlan(Record):
+class ServicePlan(Record, frozen=True, kw_only=True):
     """A service offering in one size."""
 
     table: ClassVar[str] = "service_plans"
@@ -79,8 +77,7 @@ class ServicePlan(Record):
     visibility: str = "admin"  # public, organization, space (of the broker)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServicePlanVisibility(Record):
+class ServicePlanVisibility(Record, frozen=True, kw_only=True):
     """An organization in which a plan can be used."""
 
     table: ClassVar[str] = "service_plan_visibilities"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NetworkPolicy(Record):
+class NetworkPolicy(Record, frozen=True, kw_only=True):
     """One app may reach ports of another."""
 
     table: ClassVar[str] = "network_policies"

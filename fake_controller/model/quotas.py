@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Quota(Record):
+class Quota(Record, frozen=True, kw_only=True):
     """Limits; None is no limit."""
 
     name: str
@@ -25,8 +23,7 @@ class Quota(Record):
     total_reserved_ports: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OrganizationQuota(Quota):
+class OrganizationQuota(Quota, frozen=True, kw_only=True):
     """What each organization that it is applied to may use."""
 
     table: ClassVar[str] = "organization_quotas"
@@ -35,8 +32,7 @@ class OrganizationQuota(Quota):
     total_domains: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SpaceQuota(Quota):
+class SpaceQuota(Quota, frozen=True, kw_only=True):
     """What each space of its organization that it is applied to may use."""
 
     table: ClassVar[str] = "space_quotas"

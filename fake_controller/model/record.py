@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import ClassVar
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+
+class Record(Struct, frozen=True, kw_only=True):
     """What every resource has."""
 
     table: ClassVar[str]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fake_controller.model.record import Record
 from fake_controller.model.services import Operation
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServiceRouteBinding(Record):
+class ServiceRouteBinding(Record, frozen=True, kw_only=True):
     """Requests of a route go to a service instance first, which sends them on."""
 
     table: ClassVar[str] = "service_route_bindings"

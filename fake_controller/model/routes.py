@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+from msgspec import field
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Domain(Record):
+class Domain(Record, frozen=True, kw_only=True):
     """The part of a route's name after its host."""
 
     table: ClassVar[str] = "domains"
@@ -20,8 +20,7 @@ class Domain(Record):
     organization_guid: str | None = None  # None: shared
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DomainShare(Record):
+class DomainShare(Record, frozen=True, kw_only=True):
     """A private domain that one more organization may use."""
 
     table: ClassVar[str] = "domain_shares"
@@ -31,8 +30,7 @@ class DomainShare(Record):
     organization_guid: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Route(Record):
+class Route(Record, frozen=True, kw_only=True):
     """A name that the router answers."""
 
     table: ClassVar[str] = "routes"
@@ -47,8 +45,7 @@ class Route(Record):
     shared_space_guids: tuple[str, ...] = ()  # besides its own: whose apps it may lead to
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Destination(Record):
+class Destination(Record, frozen=True, kw_only=True):
     """A route leads to a process type of an app."""
 
     table: ClassVar[str] = "destinations"

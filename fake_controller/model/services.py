@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import Struct, field
 
 from fake_controller.model.record import Record
 
@@ -11,8 +12,7 @@ from fake_controller.model.record import Record
 UNFINISHED = ("initial", "in progress")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True, kw_only=True):
     """The latest thing that was done to a service instance or a binding, and how it went."""
 
     type: str  # create, update, delete
@@ -32,8 +32,7 @@ class Operation:
         return self.type == type_ and self.state in states
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServiceInstance(Record):
+class ServiceInstance(Record, frozen=True, kw_only=True):
     """Something that apps use: a managed one lives at a broker, others are only told of."""
 
     table: ClassVar[str] = "service_instances"
@@ -60,8 +59,7 @@ class ServiceInstance(Record):
         return self.type == "managed"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServiceInstanceShare(Record):
+class ServiceInstanceShare(Record, frozen=True, kw_only=True):
     """A service instance can be bound in one more space than its own."""
 
     table: ClassVar[str] = "service_instance_shares"
@@ -71,8 +69,7 @@ class ServiceInstanceShare(Record):
     space_guid: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServiceCredentialBinding(Record):
+class ServiceCredentialBinding(Record, frozen=True, kw_only=True):
     """Credentials of a service instance: for an app, or as a key for people."""
 
     table: ClassVar[str] = "service_credential_bindings"
@@ -88,8 +85,7 @@ class ServiceCredentialBinding(Record):
     last_operation: Operation
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServiceErrand(Record):
+class ServiceErrand(Record, frozen=True, kw_only=True):
     """Work at a broker that somebody was promised: kept until it ends, over restarts, too."""
 
     table: ClassVar[str] = "service_errands"

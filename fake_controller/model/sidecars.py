@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sidecar(Record):
+class Sidecar(Record, frozen=True, kw_only=True):
     """A command that runs beside each instance of some process types of an app."""
 
     table: ClassVar[str] = "sidecars"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import field
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Package(Record):
+class Package(Record, frozen=True, kw_only=True):
     """The app's files as they were pushed."""
 
     table: ClassVar[str] = "packages"
@@ -23,8 +23,7 @@ class Package(Record):
     error: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Build(Record):
+class Build(Record, frozen=True, kw_only=True):
     """One attempt to turn a package into a droplet."""
 
     table: ClassVar[str] = "builds"
@@ -45,8 +44,7 @@ class Build(Record):
     staging: dict[str, Any] | None = None  # sandbox, phases, as the stager told
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Droplet(Record):
+class Droplet(Record, frozen=True, kw_only=True):
     """A staged app. The bytes are on the archivers, under app_guid and sha1."""
 
     table: ClassVar[str] = "droplets"

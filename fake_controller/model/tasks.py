@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fake_controller.model.record import Record
@@ -10,8 +9,7 @@ from fake_controller.model.record import Record
 UNFINISHED = ("PENDING", "RUNNING", "CANCELING")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Task(Record):
+class Task(Record, frozen=True, kw_only=True):
     """A command of an app that runs once, with the droplet it was started with."""
 
     table: ClassVar[str] = "tasks"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+from msgspec import field
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Organization(Record):
+class Organization(Record, frozen=True, kw_only=True):
     """A tenant."""
 
     table: ClassVar[str] = "organizations"
@@ -21,8 +21,7 @@ class Organization(Record):
     default_isolation_segment_guid: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Space(Record):
+class Space(Record, frozen=True, kw_only=True):
     """Where the apps of an organization live."""
 
     table: ClassVar[str] = "spaces"
@@ -35,15 +34,13 @@ class Space(Record):
     features: dict[str, bool] = field(default_factory=dict)  # those that were switched
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class User(Record):
+class User(Record, frozen=True, kw_only=True):
     """Somebody who may have roles. The `Account` with the same guid is how they log in."""
 
     table: ClassVar[str] = "users"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Role(Record):
+class Role(Record, frozen=True, kw_only=True):
     """What a user may do in one organization or in one space."""
 
     table: ClassVar[str] = "roles"

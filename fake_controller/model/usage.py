@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import field
 
 from fake_controller.model.record import Record
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AppUsageEvent(Record):
+class AppUsageEvent(Record, frozen=True, kw_only=True):
     """A process or task of an app started, stopped, or came to use more or less."""
 
     table: ClassVar[str] = "app_usage_events"
@@ -23,8 +23,7 @@ class AppUsageEvent(Record):
     about: dict[str, dict[str, Any]] = field(default_factory=dict)  # app, process, space, …
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServiceUsageEvent(Record):
+class ServiceUsageEvent(Record, frozen=True, kw_only=True):
     """A service instance was made, changed or deleted."""
 
     table: ClassVar[str] = "service_usage_events"

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import trio
+from msgspec import structs
 
 from appliance.config import DeaConfig
 from appliance.dea.messages import Hello, Limits, Start
@@ -121,7 +122,7 @@ class World:
             limits=Limits(mem=128, disk=256, fds=512),
             app_id="app-1",
         )
-        return replace(order, **more)
+        return structs.replace(order, **more)
 
     def start(self, order: Start) -> None:
         """Send *order* to the DEA."""

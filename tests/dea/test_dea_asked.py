@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
+from msgspec import structs
 
 from appliance.dea.messages import (
     Discover,
@@ -218,7 +218,7 @@ async def test_a_crash_is_found_until_it_is_stopped(world: Any, app: Any) -> Non
     """Its files can be looked at meanwhile; only the newest crash of an index is kept."""
     order = world.order(app("print(1/0)"))
     for number, name in enumerate(("c1", "c2"), start=1):
-        world.start(replace(order, instance_guid=name))
+        world.start(structs.replace(order, instance_guid=name))
         await world.exited(number)
     question = FindDroplet(droplet="d1", states=["CRASHED"])
     found = await world.kit.request(question, FoundInstance, timeout=2)

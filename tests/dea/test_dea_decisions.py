@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from appliance.dea.checks import check_for, pauses
 from appliance.dea.ending import describe, over_memory, shell_status
@@ -101,7 +102,7 @@ def test_tells_an_app_of_today_what_it_expects() -> None:
 
 def test_the_controllers_word_on_the_application_counts() -> None:
     """What it sends lies over what the DEA knows, and leaves the rest."""
-    order = replace(ORDER, vcap_application={"limits": {"mem": 256}, "space_name": "dev"})
+    order = structs.replace(ORDER, vcap_application={"limits": {"mem": 256}, "space_name": "dev"})
     told = json.loads(environment(instance(order), "/h")["VCAP_APPLICATION"])
     assert (told["limits"], told["space_name"], told["instance_id"]) == ({"mem": 256}, "dev", "i1")
 
@@ -115,7 +116,7 @@ def test_without_a_port_there_is_no_port() -> None:
 
 def test_the_user_has_the_last_word() -> None:
     """Over ours, and over the runtime's of 2012."""
-    order = replace(
+    order = structs.replace(
         ORDER,
         env=["LANG=de", "A=b=c", "EMPTY=", "nonsense", "=x", "N=\0x"],
         runtime_info={"name": "ruby19", "environment": {"A": "runtime", "R": "1"}},
@@ -131,7 +132,7 @@ def test_no_order_makes_an_impossible_environment(
     given_env: list[str], name: str, version: str
 ) -> None:
     """A NUL would become another option of the sandbox; an odd name stops every program."""
-    order = replace(ORDER, env=given_env, name=name, version=version, runtime_info={})
+    order = structs.replace(ORDER, env=given_env, name=name, version=version, runtime_info={})
     for key, value in environment(instance(order), "/h").items():
         assert key
         assert "=" not in key
@@ -153,7 +154,7 @@ def test_services_are_grouped_and_the_database_found() -> None:
 def test_folder_names_are_harmless() -> None:
     """Whatever the app is called."""
     assert folder_name(ORDER, "i1") == "my-app-x-2-i1"
-    assert folder_name(replace(ORDER, name="../.."), "i1") == "app-2-i1"
+    assert folder_name(structs.replace(ORDER, name="../.."), "i1") == "app-2-i1"
 
 
 # Launch.
@@ -180,7 +181,7 @@ def test_finds_what_to_run(
     """The droplet's script where it can do it, our launcher where not."""
     fields: dict[str, Any] = {"has_app": True, "staging_info": INFO}
     found = Contents(**fields | contents)
-    plan = launch(found, replace(ORDER, **order), 25000)
+    plan = launch(found, structs.replace(ORDER, **order), 25000)
     assert plan.argv[0] == first
     assert plan.argv[1:] == ("-p", "25000") if first == "./startup" else "exec" in plan.argv[2]
     assert plan.env.get(COMMAND_VARIABLE) == command
@@ -197,7 +198,7 @@ def test_finds_what_to_run(
 def test_nothing_to_run_is_said(contents: dict[str, Any], order: dict[str, Any]) -> None:
     """Rather than starting the wrong thing."""
     with pytest.raises(DropletUnusable):
-        launch(Contents(**contents), replace(ORDER, **order), None)
+        launch(Contents(**contents), structs.replace(ORDER, **order), None)
 
 
 # Readiness.

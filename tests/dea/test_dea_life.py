@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from msgspec import structs
 
 from appliance.dea.messages import Limits, Stop
 
@@ -186,7 +186,7 @@ async def test_wrong_bytes_are_never_started(world: Any, web: Any, app: Any) -> 
     gone = await world.exited()
     assert gone["exit_description"].startswith("Droplet could not be fetched: ")
     assert web.sha1 in gone["exit_description"]
-    world.start(replace(world.order(web), sha256="0" * 64))
+    world.start(structs.replace(world.order(web), sha256="0" * 64))
     gone = await world.exited(2)
     assert "sha256:" in gone["exit_description"]
     assert world.lines() == []
@@ -205,7 +205,9 @@ async def test_the_next_source_is_asked(world: Any, web: Any) -> None:
     """A dead archiver and one without the droplet do not matter while a third has it."""
     order = world.order(web)
     dead, empty = "http://127.0.0.1:1/x", f"{world.archiver}/droplets/{'0' * 40}"
-    world.start(replace(order, executableUri=dead, executableUris=[empty, order.executableUri]))
+    world.start(
+        structs.replace(order, executableUri=dead, executableUris=[empty, order.executableUri])
+    )
     await world.running()
 
 
@@ -245,9 +247,13 @@ async def test_a_local_file_is_taken_only_if_it_is_the_droplet(
     right.write_bytes(web.data)
     wrong.write_bytes(b"something else")
     order = world.order(web)
-    world.start(replace(order, executableFile=str(wrong), executableUri="http://127.0.0.1:1/"))
+    world.start(
+        structs.replace(order, executableFile=str(wrong), executableUri="http://127.0.0.1:1/")
+    )
     assert (await world.exited())["reason"] == "CRASHED"
-    world.start(replace(order, executableFile=str(right), executableUri="http://127.0.0.1:1/"))
+    world.start(
+        structs.replace(order, executableFile=str(right), executableUri="http://127.0.0.1:1/")
+    )
     await world.running()
     assert world.downloads == []
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from appliance.dea.messages import Sidecar, Stop
 from appliance.dea.programs import parse_end
@@ -137,7 +137,7 @@ def test_reads_what_the_supervisor_writes(line: bytes, end: tuple[int, int] | No
 async def test_sidecars_may_not_have_all_the_memory(world: Any, app: Any) -> None:
     """The sentence names both figures."""
     order = world.order(app(""), **NO_ROUTE)
-    world.start(replace(order, sidecars=[helper("true", memory=128)]))
+    world.start(structs.replace(order, sidecars=[helper("true", memory=128)]))
     gone = await world.exited()
     assert gone["exit_description"] == (
         "The sidecars' memory (128 MB) leaves nothing of the instance's (128 MB)"

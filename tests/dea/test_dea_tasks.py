@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from appliance.dea.ending import Ending
 from appliance.dea.messages import Limits
@@ -28,7 +28,7 @@ def a_task(world: Any, droplet: Any, command: str, **more: Any) -> TaskStart:
         executableUri=order.executableUri,
         limits=Limits(mem=128, disk=256, fds=512),
     )
-    return replace(task, **more)
+    return structs.replace(task, **more)
 
 
 def give(world: Any, task: TaskStart) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from appliance.stager.messages import StagingRequest
 
@@ -34,7 +35,7 @@ class OldStager(Stager):
         nobody = _without_login(told)
         first: Any = None
         for uri in (wrong, nobody, told, told):
-            answer = await super().upload(replace(request, upload_uri=uri), droplet)
+            answer = await super().upload(structs.replace(request, upload_uri=uri), droplet)
             self.answers.append((answer.status, answer.json() if answer.body else None))
             if uri == told:
                 first = first or answer

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import asyncssh
 import pytest
 import trio
+from msgspec import structs
 
 from appliance.ssh import gate
 from fake_controller.messages import SshAuthorized
@@ -68,7 +68,7 @@ async def test_an_instance_that_is_gone_is_told(
 ) -> None:
     """It has been replaced since the login was granted."""
     monkeypatch.setattr(gate, "PLACE_SECONDS", 0.2)
-    site.answer = replace(site.answer, instance="somebody-else")
+    site.answer = structs.replace(site.answer, instance="somebody-else")
     done = await site.run("true")
     assert (done.exit_status, done.stderr) == (255, "The instance does not run any more.\r\n")
 

@@ -1,4 +1,4 @@
-"""Messages of the wire: frozen dataclasses in, JSON bytes out, and back."""
+"""Messages of the wire: frozen structs in, JSON bytes out, and back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from appliance.kernel.errors import BadRequest
 
 
 class BusMessage(Protocol):
-    """A dataclass whose fields are the JSON of the wire and whose subject is where it goes."""
+    """Its fields are the JSON of the wire, its subject is where it goes."""
 
     subject: ClassVar[str]
-    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 class Undecodable(BadRequest):
