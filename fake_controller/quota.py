@@ -50,8 +50,8 @@ class Bound:
 
 
 _LIMITS = (
-    OrganizationQuota.__dataclass_fields__.keys()
-    - Record.__dataclass_fields__.keys()
+    set(OrganizationQuota.__struct_fields__)
+    - set(Record.__struct_fields__)
     - {"name", "paid_services_allowed"}
 )
 
