@@ -127,8 +127,16 @@ async def test_a_stranger_sees_nothing(cloud: Cloud) -> None:
     assert [user["username"] for user in users["resources"]] == ["eve"]
 
 
-#: Lists that are everybody's, by what follows /v3/; a user sees themselves.
-PUBLIC = {"buildpacks", "domains", "feature_flags", "stacks", "users"}
+#: Lists that are everybody's, by what follows /v3/; a user sees themselves, and public plans.
+PUBLIC = {
+    "buildpacks",
+    "domains",
+    "feature_flags",
+    "service_offerings",
+    "service_plans",
+    "stacks",
+    "users",
+}
 
 
 async def test_what_a_stranger_is_shown_by_any_list_is_everybodys(
