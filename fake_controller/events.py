@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from fake_controller.conditions import reference_of
-from fake_controller.model import App, AuditEvent, Organization, Record, Space
+from fake_controller.model import (
+    App,
+    AuditEvent,
+    Organization,
+    Record,
+    Route,
+    ServiceCredentialBinding,
+    ServiceInstance,
+    ServiceOffering,
+    Space,
+)
 from fake_controller.store import Tx
 
 KEPT = 20_000  # events; older ones are forgotten
@@ -54,8 +64,8 @@ def record_event(
         actor={"guid": actor.guid, "type": actor.type, "name": actor.name},
         target={
             "guid": target.guid,
-            "type": reference_of(target.table),
-            "name": str(getattr(target, "name", "")) if name is None else name,
+            "type": _type(target),
+            "name": str(getattr(target, "name", "") or "") if name is None else name,
         },
         target_guid=target.guid,
         data=dict(data),
@@ -64,10 +74,23 @@ def record_event(
     )
 
 
+def _type(target: Record) -> str:
+    """What events call the kind of *target*: some records are of two kinds there."""
+    if isinstance(target, ServiceInstance) and not target.managed:
+        return "user_provided_service_instance"
+    if isinstance(target, ServiceCredentialBinding):
+        return "service_key" if target.type == "key" else "service_binding"
+    if isinstance(target, ServiceOffering):
+        return "service"
+    return reference_of(target.table)
+
+
 def _space(tx: Tx, record: Record) -> Space | None:
-    """The space that *record* is, or is in."""
+    """The space that *record* is, or is in, or whose app, route or service it is about."""
     if isinstance(record, Space):
         return record
-    if app := tx.get(App, getattr(record, "app_guid", None)):
-        record = app
+    kinds: tuple[type[App | Route | ServiceInstance], ...] = (App, Route, ServiceInstance)
+    for kind in kinds:
+        if owner := tx.get(kind, getattr(record, f"{reference_of(kind.table)}_guid", None)):
+            return tx.get(Space, owner.space_guid)
     return tx.get(Space, getattr(record, "space_guid", None))

@@ -91,6 +91,15 @@ async def test_a_key_is_made_and_read(
     path = f"{BINDINGS}/{key['guid']}"
     assert await cloud.call("GET", f"{path}/details") == {"credentials": {"user": "late"}}
     assert broker.of("last")[0].params["binding"] == key["guid"]
+    query = "types=audit.service_key.create,audit.service_key.start_create,audit.service_key.show"
+    events = (await cloud.call("GET", f"/v3/audit_events?{query}"))["resources"]
+    assert [event["type"].rpartition(".")[2] for event in events] == [
+        "start_create",
+        "create",
+        "show",
+    ]
+    assert events[0]["target"] == {"guid": key["guid"], "type": "service_key", "name": "k"}
+    assert events[0]["space"] == {"guid": await cloud.space()}
     status, text = await problem(cloud, "POST", BINDINGS, binding_of(guid, name="k"))
     assert (status, "Key binding names must be unique" in text) == (422, True)
 
