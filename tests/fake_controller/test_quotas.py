@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from fake_controller.model import OrganizationQuota, SpaceQuota
 from fake_controller.quota import (
@@ -328,4 +329,4 @@ def test_a_quota_without_limits_counts_nothing() -> None:
     assert not limits_anything(of_space({}).quota)
     assert limits_anything(of_organization({}, total_domains=0).quota)
     assert limits_anything(of_space({}, log_rate_limit_in_bytes_per_second=0).quota)
-    assert limits_anything(replace(of_space({}).quota, paid_services_allowed=False))
+    assert limits_anything(structs.replace(of_space({}).quota, paid_services_allowed=False))
