@@ -297,6 +297,7 @@ async def test_clients_come_by_tls(certificates: Certificates) -> None:
         client.subscribe("down") as down,
     ):
         assert listener.url.startswith("tls://")
+        assert listener.hub.demands() == {"auth_required": True, "tls_required": True}
         with trio.fail_after(PATIENCE):
             for size in (0, 1, 20_000, 1_000_000):
                 for _ in range(5):

@@ -83,6 +83,15 @@ class Hub:
         """Bytes of headers and data in one message."""
         return min(self.options.max_payload, self.bus.max_payload)
 
+    def demands(self) -> dict[str, bool]:
+        """What clients have to do, for INFO and /varz; as a nats-server, only what is so."""
+        told = {
+            "auth_required": self.options.auth_required,
+            "tls_required": self.tls_required,
+            "tls_verify": self.tls_verify,
+        }
+        return {name: True for name, so in told.items() if so}
+
     def totals(self) -> Counters:
         """Counted over all connections that are and were."""
         totals = Counters()

@@ -86,7 +86,7 @@ def varz(hub: Hub, moment: Moment, began: float, usage: Usage, http: tuple[str, 
         "slow_consumers": hub.slow_consumers,
         "subscriptions": sum(1 for _ in hub.bus.subscriptions()),
     }
-    return about | asdict(hub.totals()) | ({"auth_required": True} if options.auth_required else {})
+    return about | asdict(hub.totals()) | hub.demands()
 
 
 #: ``sort=`` of /connz. Text is sorted upwards, figures downwards, as nats-server does.

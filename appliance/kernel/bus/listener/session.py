@@ -130,13 +130,7 @@ class Session:
             "client_id": self.cid,
             "client_ip": self.address[0],
         }
-        told = {
-            "auth_required": hub.options.auth_required,
-            "tls_required": hub.tls_required,
-            "tls_verify": hub.tls_verify,
-        }
-        # As nats-server: what is not so is left out.
-        return info | {name: True for name, so in told.items() if so}
+        return info | hub.demands()
 
     # What comes in.
 
