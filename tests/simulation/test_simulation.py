@@ -13,7 +13,7 @@ import pytest
 from tests.simulation.seeds import explain, run_many, run_one
 from tests.simulation.variants import ALONE, BROKEN, CORRECT, Variant
 
-SEEDS = 200
+SEEDS = 100
 SOAK_SEEDS = 20_000
 ALONE_SEEDS = 8
 
