@@ -17,7 +17,7 @@ from appliance.logs.messages import Line, LogLines
 from fake_controller.acting import Acting, access_of
 from fake_controller.actual import Actual
 from fake_controller.bits import Bits
-from fake_controller.errors import CloudError
+from fake_controller.errors import CloudError, draining
 from fake_controller.model import Buildpack, Job
 from fake_controller.ssh_codes import Codes
 from fake_controller.ssh_room import SshRoom
@@ -67,6 +67,18 @@ class Controller:
     url: str = ""  # where it listens; known once the listener is open
     operator: Operator = field(init=False)  # has brokers do what was promised of them
     _builds: trio.Event = field(default_factory=trio.Event)
+
+    def uploader(self, authorization: str) -> Identity:
+        """Who sends bytes past the web framework, which would have asked the same.
+
+        Raises:
+          CloudError: nobody who may, or the appliance stops and begins nothing new.
+        """
+        identity = self.tokens.identity(authorization)
+        identity.must("POST")
+        if self.kit.draining.is_set():
+            raise draining()
+        return identity
 
     async def read_as(self, identity: Identity, work: Callable[[Acting], T]) -> T:
         """Run *work*, which changes nothing, on behalf of *identity*."""

@@ -15,7 +15,7 @@ from fake_controller import present
 from fake_controller.acting import Acting
 from fake_controller.buildpacks import taken
 from fake_controller.controller import Controller
-from fake_controller.errors import CloudError, draining, missing, unprocessable
+from fake_controller.errors import CloudError, missing, unprocessable
 from fake_controller.model import Buildpack, Stack
 from fake_controller.tokens import Identity
 
@@ -29,10 +29,7 @@ def blobs(cc: Controller) -> list[Blob]:
     """Upload by administrators, download by stagers."""
 
     async def upload(exchange: Exchange) -> None:
-        identity = cc.tokens.identity(exchange.headers.get("authorization", ""))
-        identity.must("POST")
-        if cc.kit.draining.is_set():
-            raise draining()
+        identity = cc.uploader(exchange.headers.get("authorization", ""))
         guid = exchange.params["guid"]
         await cc.read_as(identity, lambda acting: _open(acting, guid))
         form = await exchange.receive_form(cc.bits.buildpacks.spool, limit=cc.config.max_buildpack)

@@ -12,7 +12,7 @@ from fake_controller import droplets, present
 from fake_controller.access import secrets_in_space
 from fake_controller.acting import Acting
 from fake_controller.controller import Controller
-from fake_controller.errors import draining, unprocessable
+from fake_controller.errors import unprocessable
 from fake_controller.model import App, Droplet
 from fake_controller.running import archiver_urls
 
@@ -25,10 +25,7 @@ def blobs(cc: Controller) -> list[Blob]:
     """Upload and download of a droplet."""
 
     async def upload(exchange: Exchange) -> None:
-        identity = cc.tokens.identity(exchange.headers.get("authorization", ""))
-        identity.must("POST")
-        if cc.kit.draining.is_set():
-            raise draining()
+        identity = cc.uploader(exchange.headers.get("authorization", ""))
         guid = exchange.params["guid"]
         await cc.read_as(identity, lambda acting: _open(acting, guid))
         form = await exchange.receive_form(cc.bits.packages.spool, limit=cc.config.max_droplet)

@@ -14,7 +14,6 @@ from fake_controller.bits import Resource
 from fake_controller.controller import Controller
 from fake_controller.errors import (
     bits_already_uploaded,
-    draining,
     unparsable,
     unprocessable,
 )
@@ -27,10 +26,7 @@ def blobs(cc: Controller) -> list[Blob]:
     """Upload and download of a package."""
 
     async def upload(exchange: Exchange) -> None:
-        identity = cc.tokens.identity(exchange.headers.get("authorization", ""))
-        identity.must("POST")
-        if cc.kit.draining.is_set():
-            raise draining()
+        identity = cc.uploader(exchange.headers.get("authorization", ""))
         guid = exchange.params["guid"]
 
         def claim(acting: Acting) -> Package:
