@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Protocol
 
 import msgspec
 
 from fake_controller.errors import unprocessable
+from fake_controller.labelling import annotation_faults, label_faults
 from fake_controller.model import Record
 
 
@@ -77,9 +77,9 @@ class Labelled(Protocol):
 
 def new_labels(wanted: Labelled) -> dict[str, Any]:
     """The fields of a new record that ``metadata`` gives; checked."""
-    given = wanted.metadata or Metadata()
+    given = _checked(wanted.metadata or Metadata())
     return {
-        "labels": merged({}, check_labels(given.labels)),
+        "labels": merged({}, given.labels),
         "annotations": merged({}, given.annotations),
     }
 
@@ -88,41 +88,19 @@ def relabelled(record: Record, wanted: Labelled) -> dict[str, Any]:
     """The fields of *record* that ``metadata`` changes; checked."""
     if wanted.metadata is None:
         return {}
+    given = _checked(wanted.metadata)
     return {
-        "labels": merged(record.labels, check_labels(wanted.metadata.labels)),
-        "annotations": merged(record.annotations, wanted.metadata.annotations),
+        "labels": merged(record.labels, given.labels),
+        "annotations": merged(record.annotations, given.annotations),
     }
 
 
-_PART = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_PREFIX = re.compile(
-    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
-)
-
-
-def check_labels(labels: dict[str, str | None] | None) -> dict[str, str | None]:
-    """*labels*, whose keys and values must be such that selectors can name them.
-
-    Raises:
-      CloudError: 422 with the key or value and its rule.
-    """
-    for key, value in (labels or {}).items():
-        prefix, slash, name = key.rpartition("/")
-        if slash and not _PREFIX.fullmatch(prefix):
-            raise unprocessable(
-                f"Metadata label key error: prefix '{prefix}' must be in valid dns format"
-            )
-        if not _PART.fullmatch(name):
-            raise unprocessable(
-                f"Metadata label key error: '{name}' must be at most 63 characters of letters, "
-                "digits, '-', '_' and '.', with a letter or digit at both ends"
-            )
-        if value and not _PART.fullmatch(value):
-            raise unprocessable(
-                f"Metadata label value error: '{value}' must be at most 63 characters of letters, "
-                "digits, '-', '_' and '.', with a letter or digit at both ends"
-            )
-    return labels or {}
+def _checked(metadata: Metadata) -> Metadata:
+    """*metadata* as it is. Raises 422 with all that is wrong with it."""
+    faults = label_faults(metadata.labels or {}) + annotation_faults(metadata.annotations or {})
+    if faults:
+        raise unprocessable(", ".join(faults))
+    return metadata
 
 
 def merged(have: dict[str, str], given: dict[str, str | None] | None) -> dict[str, str]:

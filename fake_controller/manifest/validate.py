@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fake_controller.errors import CloudError, CloudErrors, feature_disabled, unprocessable
+from fake_controller.errors import CloudErrors, feature_disabled, unprocessable
 from fake_controller.features import OF_APPS
-from fake_controller.http.relations import check_labels
+from fake_controller.labelling import annotation_faults, label_faults
 from fake_controller.manifest.payload import AppManifest, ServiceManifest
 from fake_controller.manifest.processes import check_processes
 from fake_controller.manifest.routes import check_routes
@@ -19,7 +19,6 @@ from fake_controller.manifest.sidecars import check_sidecars
 
 MOST_TEXT = 4096  # characters of a buildpack or stack
 MOST_NAME = 255
-MOST_ANNOTATION = 5000
 AUTODETECT = (None, "default", "null")
 Errors = list[str]
 
@@ -175,17 +174,7 @@ def _metadata(
             given = {}
         found.append({str(k): None if v is None else text(v) for k, v in given.items()})
     labels, annotations = found
-    for key, value in labels.items():
-        try:
-            check_labels({key: value})
-        except CloudError as error:
-            errors.append(str(error))
-    for value in annotations.values():
-        if value is not None and len(value) > MOST_ANNOTATION:
-            errors.append(
-                f"Metadata annotation value error: '{value[:8]}...' is greater than "
-                f"{MOST_ANNOTATION} characters"
-            )
+    errors += label_faults(labels) + annotation_faults(annotations)
     return labels, annotations
 
 
