@@ -30,6 +30,7 @@ class Instance:
         return int(number) if number.isdecimal() else 0
 
 
+STEADY = 300.0  # seconds that an instance runs after which its earlier crashes count no more
 ENDED_KEPT = 10_000  # instances that ended and are known to have done so
 
 
@@ -48,6 +49,7 @@ class Actual:
     live: dict[str, Instance] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)  # instance guid: *now* of its last word
     crashed: dict[tuple[str, int], Instance] = field(default_factory=dict)
+    crashes: dict[tuple[str, int], int] = field(default_factory=dict)  # in a row, of each index
     refused: dict[str, str] = field(default_factory=dict)  # process: why no DEA takes it
     unheard: set[str] = field(default_factory=set)  # instance guids: ordered, and no word since
     _ended: dict[str, None] = field(default_factory=dict)  # instance guids, oldest first
@@ -94,6 +96,7 @@ class Actual:
         self.seen_at.pop(message.instance, None)
         self.unheard.discard(message.instance)
         if message.reason == "CRASHED":
+            self._count_crash(message, gone)
             self.crashed[message.droplet, message.index] = Instance(
                 process=message.droplet,
                 version=message.version,
@@ -106,6 +109,11 @@ class Actual:
             )
         self._notify()
 
+    def _count_crash(self, message: DropletExited, gone: Instance | None) -> None:
+        key, ended = (message.droplet, message.index), message.crash_timestamp or 0
+        steady = gone is not None and gone.state == "RUNNING" and ended - gone.since > STEADY
+        self.crashes[key] = 1 if steady else self.crashes.get(key, 0) + 1
+
     def refuse(self, process: str, why: str) -> None:
         """No DEA takes *process* at the moment."""
         self.refused[process] = why
@@ -113,8 +121,9 @@ class Actual:
 
     def forget(self, process: str) -> None:
         """The process is stopped or gone: its crashes are history."""
-        for key in [key for key in self.crashed if key[0] == process]:
-            del self.crashed[key]
+        for key in [key for key in self.crashes if key[0] == process]:
+            del self.crashes[key]
+            self.crashed.pop(key, None)
         self.refused.pop(process, None)
         self._notify()
 

@@ -31,7 +31,7 @@ def create_app(
       CloudError: 422, the name is blank or taken, or buildpacks or stack are not there.
     """
     tx = acting.tx
-    check_name(tx, name, space.guid)
+    check_name(tx, name, space.guid, new=True)
     check_lifecycle(tx, buildpacks, stack or DEFAULT_STACK)
     app = tx.new(
         App,
@@ -42,14 +42,19 @@ def create_app(
         environment=dict(environment or {}),
         **(labels or {}),
     )
-    new_process(tx, app, "web", config)
+    new_process(tx, app, "web", config, acting.actor)
     acting.audit("audit.app.create", app)
     return app
 
 
-def check_name(tx: Tx, name: str, space: str) -> None:
-    """App names are unique in their space, and not blank."""
+def check_name(tx: Tx, name: str, space: str, *, new: bool = False) -> None:
+    """App names are unique in their space, and not blank.
+
+    Raises:
+      CloudError: 422; that another app has it is an error of its own where the app is *new*.
+    """
     if not name.strip():
         raise unprocessable("Name must not be blank")
     if tx.first(App, space_guid=space, name=name):
-        raise not_unique(f"App with the name '{name}' already exists.")
+        text = f"App with the name '{name}' already exists."
+        raise not_unique(text) if new else unprocessable(text)

@@ -11,6 +11,7 @@ from typing import Any
 
 from fake_controller.controller import Controller
 from fake_controller.errors import missing, unprocessable
+from fake_controller.events import BY_ITSELF
 from fake_controller.model import App, Deployment, Droplet, Process, Revision
 from fake_controller.processes import processes_for
 from fake_controller.revisions import revise, roll_back
@@ -183,7 +184,7 @@ class Deployer:
         tx.delete(old)
         tx.change(new, instances=deployment.instances, droplet_guid=None)
         droplet = tx.need(Droplet, deployment.droplet_guid)
-        for process in processes_for(tx, app, droplet, self.cc.config):
+        for process in processes_for(tx, app, droplet, self.cc.config, BY_ITSELF):
             if process.type != "web":
                 again = {"run_count": process.run_count + 1}
                 tx.change(process, **again, revision_guid=deployment.revision_guid)
@@ -218,7 +219,7 @@ class Deployer:
         command = {"command": revision.commands.get("web")} if revision else {}
         web = tx.change(web, **dict(wanted.limits), **scaled, **command)
         app = tx.change(app, droplet_guid=droplet.guid, state="STARTED")
-        for process in processes_for(tx, app, droplet, self.cc.config):
+        for process in processes_for(tx, app, droplet, self.cc.config, BY_ITSELF):
             again = {"run_count": process.run_count + 1}
             tx.change(process, **again, revision_guid=revision.guid if revision else None)
         return tx.new(

@@ -43,7 +43,7 @@ def unprocessable(detail: str) -> CloudError:
 
 
 def not_unique(detail: str) -> CloudError:
-    """422: an app of that name is there; everything else that is taken is `unprocessable`."""
+    """422: a new app has the name of another; whatever else is taken is `unprocessable`."""
     return CloudError(422, 10016, "CF-UniquenessError", detail)
 
 

@@ -27,10 +27,11 @@ def label_faults(labels: Given) -> list[str]:
 
 
 def annotation_faults(annotations: Given) -> list[str]:
-    """The same of *annotations*, whose values are any text that is not too long."""
+    """The same of *annotations*, whose values are any text; what is empty may have any key."""
     faults = []
     for key, value in annotations.items():
-        faults += [f"Metadata annotation {fault}" for fault in _key_faults(key)]
+        if value:
+            faults += [f"Metadata annotation {fault}" for fault in _key_faults(key)]
         if value is not None and len(value) > ANNOTATION_MOST:
             faults.append(f"Metadata annotation value error: {_long(value, ANNOTATION_MOST)}")
     return faults

@@ -188,7 +188,7 @@ def _set_droplet(acting: Acting, guid: str, droplet_guid: str, config: Controlle
             "Unable to assign current droplet. Ensure the droplet exists and belongs to this app."
         )
     app = tx.change(app, droplet_guid=droplet.guid)
-    processes_for(tx, app, droplet, config)
+    processes_for(tx, app, droplet, config, acting.actor)
     adopt_sidecars(tx, app, droplet)
     acting.audit("audit.app.droplet.mapped", app, {"request": {"droplet_guid": droplet.guid}})
     return app
@@ -209,7 +209,7 @@ async def _set_state(api: Api, guid: str, action: Literal["start", "stop", "rest
             raise unprocessable("Assign a droplet before starting this app.")
         again = state == "STARTED" and (action == "restart" or app.state != "STARTED")
         app = tx.change(app, state=state)
-        processes = processes_for(tx, app, droplet, cc.config)
+        processes = processes_for(tx, app, droplet, cc.config, acting.actor)
         if again:
             revision = revise(tx, app, droplet)
             for process in processes:

@@ -166,6 +166,9 @@ async def _scale(api: Api, guid: str, wanted: Scale) -> Response:
 
 def _change(acting: Acting, guid: str, wanted: ChangedProcess) -> None:
     process = acting.change(Process, guid)
+    deploying = acting.tx.first(Deployment, app_guid=process.app_guid, status_value="ACTIVE")
+    if process.type == "web" and deploying:
+        raise unprocessable("Cannot update this process while a deployment is in flight.")
     values = _values(wanted) | relabelled(process, wanted)
     acting.tx.change(process, **values)
     acting.audit(

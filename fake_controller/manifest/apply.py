@@ -112,8 +112,7 @@ def _apply_process(
     tx = acting.tx
     process = tx.latest(Process, app_guid=app.guid, type=wanted.type)
     if process is None:
-        process = new_process(tx, app, wanted.type, config)
-        acting.audit("audit.app.process.create", app, _about(process))
+        process = new_process(tx, app, wanted.type, config, acting.actor)
     if not wanted.changes and not wanted.scale:
         return None
     deploying = wanted.type == "web" and tx.first(

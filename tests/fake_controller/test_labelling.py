@@ -30,12 +30,12 @@ LONG = "x" * 64
     ],
 )
 def test_keys_follow_one_rule(key: str, fault: str) -> None:
-    """Those of labels and those of annotations; also when they are to be removed."""
-    for value in ("v", None):
-        told = [f"Metadata label key error: {fault}"] if fault else []
-        assert label_faults({key: value}) == told
-        told = [f"Metadata annotation key error: {fault}"] if fault else []
-        assert annotation_faults({key: value}) == told
+    """Those of labels, also to be removed, and those of annotations that say something."""
+    told = [f"Metadata label key error: {fault}"] if fault else []
+    assert label_faults({key: "v"}) == label_faults({key: None}) == told
+    told = [f"Metadata annotation key error: {fault}"] if fault else []
+    assert annotation_faults({key: "v"}) == told
+    assert annotation_faults({key: None}) == annotation_faults({key: ""}) == []
 
 
 @pytest.mark.parametrize(

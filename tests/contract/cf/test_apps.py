@@ -85,7 +85,8 @@ def test_rename(cf: Cf) -> None:
     app, _ = new_app(cf, "a"), new_app(cf, "b")
 
     assert cf.patch(f"/v3/apps/{look(cf, 'a').guid}", {"name": "c"}, App).name == "c"
-    detail = cf.refused("PATCH", f"/v3/apps/{app.guid}", {"name": "b"})
+    path, body = f"/v3/apps/{app.guid}", {"name": "b"}
+    detail = cf.refused("PATCH", path, body, title="CF-UnprocessableEntity")
     assert detail == "App with the name 'b' already exists."
 
 
