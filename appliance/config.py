@@ -39,6 +39,9 @@ class ControllerConfig:
     external_url: str = ""  # what clients are told; "" for the address it listens on
     root: Path | None = None  # None: in memory, and a private temporary folder for bits
     archivers: tuple[str, ...] = ()  # base URLs with credentials; the first one stores
+    archivers_announced: bool = False  # so do those that announce themselves; archiver.announced
+    archiver_user: str = "archiver"  # login of those; archiver.user
+    archiver_password: str = ""  # of that user; archiver.password
     user: str = "admin"  # who may log in from the start
     password: str = "admin"  # of that user; the documented default of a local tool
     org: str = "dev"  # exists from the start
@@ -137,6 +140,7 @@ class ArchiverConfig:
     user: str = "archiver"  # Basic login of every request but health checks
     password: str = ""  # "" makes one at start; peers must share it
     peers: tuple[str, ...] = ()  # base URLs of all archivers; its own among them does no harm
+    announced: bool = False  # so are those that announce themselves on the bus; trust who is on it
     max_droplet: int = 1536 * MIB  # bytes
     batch: int = 32  # outbox rows sent side by side
     retry_first: float = 0.2 * SECONDS  # before a copy is tried again; doubled each time

@@ -31,10 +31,14 @@ def check_roles(config: Config) -> None:
         _check_url("archiver.peers", url)
     if not config.runs("controller"):
         _check_without_controller(config)
-    elif not config.runs("archiver") and not config.controller.archivers:
-        rule = "must name archivers, since none runs in this process"
+    elif not (config.runs("archiver") or config.controller.archivers or config.archiver.announced):
+        rule = "must name archivers, since none runs in this process, nor is to announce itself"
         raise ConfigError("controller.archivers", (), rule)
-    shared = config.archiver.peers or (config.runs("archiver") and not config.runs("controller"))
+    shared = (
+        config.archiver.peers
+        or config.archiver.announced
+        or (config.runs("archiver") and not config.runs("controller"))
+    )
     named = any(not _login(url) for url in config.controller.archivers)
     if (shared or named) and not config.archiver.password:
         rule = "must be given, the same one for the controller and all archivers"
@@ -133,6 +137,9 @@ def plan(
             bind=binds["controller"],
             root=root(config.controller.root, "controller"),
             archivers=(*here, *_archivers_elsewhere(config, secrets)),
+            archivers_announced=config.archiver.announced,
+            archiver_user=config.archiver.user,
+            archiver_password=secrets.archiver,
             app_port=(urlsplit(router).port if router else None) or config.controller.app_port,
             registry_password=secrets.registry,
         )

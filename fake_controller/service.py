@@ -20,6 +20,7 @@ from appliance.kernel.store.blobs import BlobStore
 from appliance.kernel.trace import TraceLog
 from fake_controller import ssh
 from fake_controller.actual import Actual
+from fake_controller.archivers import follow_archivers
 from fake_controller.bits import Bits
 from fake_controller.controller import Controller
 from fake_controller.crashes import note_crash
@@ -106,6 +107,8 @@ async def _run(
                 about=about,
                 actual=Actual(silence=config.dea_timeout),
             )
+            if config.archivers_announced:
+                await background.start(follow_archivers, cc)
             used = {one.sha256 for one in await store.find(Buildpack)}
             await trio.to_thread.run_sync(cc.bits.keep_buildpacks, used)
             runner = Runner(cc)

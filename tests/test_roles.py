@@ -69,6 +69,18 @@ def test_the_controller_stores_here_first_then_elsewhere() -> None:
     )
 
 
+def test_archivers_may_come_by_themselves() -> None:
+    """Then the controller needs no address, and all know the password."""
+    archiver = ArchiverConfig(announced=True, user="keeper", password="given")
+    config = Config(only=("controller",), archiver=archiver)
+    check_roles(config)
+    settings = planned(config)["controller"]
+
+    assert settings.archivers == ()
+    assert settings.archivers_announced
+    assert (settings.archiver_user, settings.archiver_password) == ("keeper", "a-password")
+
+
 def test_a_login_may_have_any_characters() -> None:
     """They are quoted in the address."""
     secrets = Secrets(archiver="p@ss:w/rd", registry="")
@@ -140,6 +152,10 @@ def test_the_defaults_are_sound() -> None:
             "archiver.password",
         ),
         ({"only": ("controller",)}, "controller.archivers"),
+        (
+            {"only": ("controller",), "archiver": ArchiverConfig(announced=True)},
+            "archiver.password",
+        ),
         ({"controller_url": "127.0.0.1:7700"}, "controller_url"),
         ({"controller_url": "http://[::1"}, "controller_url"),
         ({"router_url": "ftp://127.0.0.1"}, "router_url"),

@@ -42,6 +42,10 @@ class Routes:
         self._kit = kit
         self._password = password
 
+    def owe(self, peer: Peer) -> None:
+        """From now on *peer* gets what is stored here, too."""
+        self._peers.append(peer.name)
+
     def blobs(self) -> list[Blob]:
         """All routes; all but the two about health need the archiver's user and password."""
         return [

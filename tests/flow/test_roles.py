@@ -13,7 +13,7 @@ from appliance.binding import anywhere
 from appliance.boot import Running, running
 from appliance.config import ROOMS, Config
 from tests.nats_server import NatsServer
-from tests.person import Person
+from tests.person import Person, hello
 
 from .conftest import Desk
 
@@ -73,6 +73,47 @@ async def test_each_room_runs_alone(nats_server: NatsServer, tmp_path: Path) -> 
             headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
         )  # fmt: skip
         assert manifest.status == 200, manifest.body
+
+
+async def test_archivers_may_announce_themselves(nats_server: NatsServer, tmp_path: Path) -> None:
+    """They are told no addresses: what is stored in one is copied to one that comes later."""
+    bus, archiver = nats_server.url, {"password": SECRET, "announced": True}
+    async with AsyncExitStack() as stack:
+
+        async def start(*rooms: str) -> Running:
+            config = role(bus, *rooms, archiver=archiver)
+            return await stack.enter_async_context(running(config))
+
+        nodes = [await start("archiver")]
+        controller = await start("controller", "stager")
+        person = Person(controller.endpoints.api, controller.kit.http)
+        await person.login()
+        app = await person.app("hello")
+        build = await person.stage(await person.upload(app, tmp_path, hello()))
+        assert build["state"] == "STAGED"
+        nodes.append(await start("archiver"))
+
+        async def holdings(node: Running) -> list[Any]:
+            url = node.endpoints.archivers[0].replace("://", f"://archiver:{SECRET}@")
+            answer = await person.http.request("GET", f"{url}/droplets")
+            droplets: list[Any] = answer.json()["droplets"]
+            return sorted(one["sha1"] for one in droplets)
+
+        (stored,) = await holdings(nodes[0])
+        with trio.fail_after(15):
+            while await holdings(nodes[1]) != [stored]:
+                await trio.lowlevel.checkpoint()
+        # And the other way round: each has learnt of the other, and so has the controller.
+        await nodes[0].kit.http.request(
+            "DELETE",
+            nodes[0].endpoints.archivers[0].replace("://", f"://archiver:{SECRET}@")
+            + f"/droplets/{app}/{stored}",
+        )
+        with trio.fail_after(15):
+            while await holdings(nodes[1]):
+                await trio.lowlevel.checkpoint()
+        joined = [one.trace_log.latest("archiver.joined") for one in (*nodes, controller)]
+        assert all(joined), joined
 
 
 async def test_a_second_dea_joins_by_the_appliances_own_bus(tmp_path: Path) -> None:
