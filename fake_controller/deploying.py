@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fake_controller.controller import Controller
-from fake_controller.errors import missing, unprocessable
+from fake_controller.errors import CloudError, missing, unprocessable
 from fake_controller.events import BY_ITSELF
 from fake_controller.model import App, Deployment, Droplet, Process, Revision
 from fake_controller.processes import processes_for
@@ -92,7 +92,7 @@ class Deployer:
         """Go back to the previous droplet: its instances come back before the new ones go."""
         deployment = tx.need(Deployment, guid)
         if deployment.status_value != "ACTIVE":
-            raise unprocessable("Cannot cancel a deployment that is not ACTIVE.")
+            raise _cannot("cancel", deployment)
         if old := tx.get(Process, deployment.old_process_guid):
             tx.change(old, instances=deployment.original)
         return self._told(tx, deployment, "CANCELING")
@@ -101,8 +101,7 @@ class Deployer:
         """Let a paused canary go to its next step, or, after its last, to the end."""
         deployment = tx.need(Deployment, guid)
         if deployment.status_reason != "PAUSED":
-            state = f"{deployment.status_value}/{deployment.status_reason}"
-            raise unprocessable(f"Cannot continue a deployment with status: {state}")
+            raise _cannot("continue", deployment)
         step = deployment.canary_step + 1
         return self._told(tx, deployment, "DEPLOYING", canary_step=step)
 
@@ -233,6 +232,11 @@ class Deployer:
             status_reason="DEPLOYED",
             status_changed_at=tx.clock.time(),
         )
+
+
+def _cannot(verb: str, deployment: Deployment) -> CloudError:
+    status = f"status: {deployment.status_value} and reason: {deployment.status_reason}"
+    return unprocessable(f"Cannot {verb} a deployment with {status}")
 
 
 def _stage(deployment: Deployment) -> Stage:

@@ -21,7 +21,14 @@ from fake_controller.http.droplets import DROPLETS
 from fake_controller.http.environment import check_variables
 from fake_controller.http.listing import Listing
 from fake_controller.http.organizations import ORGANIZATIONS
-from fake_controller.http.relations import Metadata, ToOne, new_labels, plain, relabelled
+from fake_controller.http.relations import (
+    Metadata,
+    ToOne,
+    ToOneOrNone,
+    new_labels,
+    plain,
+    relabelled,
+)
 from fake_controller.http.spaces import SPACES
 from fake_controller.model import App, Deployment, Droplet, Space
 from fake_controller.processes import processes_for
@@ -138,8 +145,8 @@ def routes(api: Api) -> None:
             raise missing("Droplet")
         return api.json(present.current_droplet(app, api.base))
 
-    @api.patch("/v3/apps/<guid>/relationships/current_droplet", body=ToOne)
-    async def set_current(guid: str, wanted: ToOne) -> Response:
+    @api.patch("/v3/apps/<guid>/relationships/current_droplet", body=ToOneOrNone)
+    async def set_current(guid: str, wanted: ToOneOrNone) -> Response:
         app = await api.write(lambda acting: _set_droplet(acting, guid, wanted.guid, cc.config))
         return api.json(present.current_droplet(app, api.base))
 
@@ -178,10 +185,19 @@ def _change(acting: Acting, guid: str, wanted: ChangedApp) -> None:
     acting.audit("audit.app.update", acting.tx.change(app, **values), {"request": plain(wanted)})
 
 
-def _set_droplet(acting: Acting, guid: str, droplet_guid: str, config: ControllerConfig) -> App:
+def _set_droplet(
+    acting: Acting, guid: str, droplet_guid: str | None, config: ControllerConfig
+) -> App:
+    if droplet_guid is None:
+        raise unprocessable(
+            "Current droplet cannot be removed. Replace it with a preferred droplet."
+        )
     tx, app = acting.tx, acting.change(App, guid)
     if tx.first(Deployment, app_guid=guid, status_value="ACTIVE"):
-        raise unprocessable("Cannot set current droplet while a deployment is active.")
+        raise unprocessable(
+            "Unable to assign current droplet while the app has a deployment in progress. Wait for "
+            "the deployment to complete or cancel it."
+        )
     droplet = tx.get(Droplet, droplet_guid)
     if droplet is None or droplet.app_guid != guid or droplet.state != "STAGED":
         raise unprocessable(

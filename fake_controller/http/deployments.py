@@ -154,8 +154,8 @@ def understand(wanted: NewDeployment) -> Wanted:
     for name, low in (("memory_in_mb", 1), ("disk_in_mb", 1), ("log_rate", -1)):
         if limits[name] is not None and not low <= limits[name] < 2**31:
             raise unprocessable(f"{name.replace('_', ' ').capitalize()} must be at least {low}")
-    if options.web_instances is not None and not 0 <= options.web_instances < 2**31:
-        raise unprocessable("Web instances must be greater than or equal to 0")
+    if options.web_instances is not None and not 1 <= options.web_instances < 2**31:
+        raise unprocessable("Web instances must be an integer greater than 0")
     return Wanted(
         app_guid=wanted.relationships.app.guid,
         droplet_guid=wanted.droplet.guid if wanted.droplet else None,

@@ -256,6 +256,10 @@ def test_a_deployment_is_cancelled(cf: Cf) -> None:
     for _ in range(3):
         deployment = cf.get(f"/v3/deployments/{deployment.guid}", Deployment)
     assert (deployment.status.value, deployment.status.reason) == ("FINALIZED", "CANCELED")
+    for verb in ("cancel", "continue"):
+        detail = cf.refused("POST", f"/v3/deployments/{deployment.guid}/actions/{verb}")
+        reason = "status: FINALIZED and reason: CANCELED"
+        assert detail == f"Cannot {verb} a deployment with {reason}"
     assert cf.get(f"/v3/apps/{app.guid}/processes/web", Process).guid == app.guid
 
 

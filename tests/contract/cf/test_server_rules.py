@@ -204,7 +204,10 @@ def test_a_droplet_is_not_made_current_while_a_deployment_goes_on(cf: Cf) -> Non
     )
 
     path = f"/v3/apps/{app.guid}/relationships/current_droplet"
-    assert cf.refused("PATCH", path, to(other.guid))
+    assert cf.refused("PATCH", path, to(other.guid)) == (
+        "Unable to assign current droplet while the app has a deployment in progress. Wait for the "
+        "deployment to complete or cancel it."
+    )
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,8 @@ def test_only_an_apps_own_droplet_can_be_current(cf: Cf) -> None:
 
     for guid in (foreign.guid, "nothing"):
         assert cf.refused("PATCH", path, to(guid)) == CURRENT
+    removed = "Current droplet cannot be removed. Replace it with a preferred droplet."
+    assert cf.refused("PATCH", path, {"data": None}) == removed
     assert cf.refused("PATCH", path, to(waiting.guid))
     download = f"/v3/droplets/{waiting.guid}/download"
     assert cf.refused("GET", download) == "Only staged droplets can be downloaded."
