@@ -6,6 +6,7 @@ nats-py is imported when it is chosen, in that thread.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,7 @@ class NatsConnection:
         self._loop = asyncio.new_event_loop()
         self._why = ""  # the latest error's words
         self._closing = asyncio.Event()
+        self._refused = asyncio.Event()  # by the only server there is, which will not change
         self._tasks: set[asyncio.Task[None]] = set()
         self._bug: BaseException | None = None  # what ended one of them
 
@@ -170,13 +172,13 @@ class NatsConnection:
         from nats.errors import Error
 
         connecting = asyncio.ensure_future(self._connect())
-        closing = asyncio.ensure_future(self._closing.wait())
+        ends = {asyncio.ensure_future(one.wait()) for one in (self._closing, self._refused)}
         await asyncio.wait(
-            {connecting, closing}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
+            {connecting, *ends}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
         )
         given_up = not connecting.done()
-        closing.cancel()
-        connecting.cancel()
+        for waiting in (connecting, *ends):
+            waiting.cancel()
         try:
             await connecting
         except asyncio.CancelledError:
@@ -251,6 +253,8 @@ class NatsConnection:
         # A server that refuses somebody also hangs up, which says less.
         if not (self._why and isinstance(error, ConnectionError)):
             self._why = str(error)
+        if len(self._urls) == 1 and _final(error):
+            self._refused.set()
 
     async def _on_disconnected(self) -> None:
         self._carrier.cut_off()
@@ -287,6 +291,14 @@ class NatsConnection:
             if writer is not None:
                 writer.transport.abort()
                 await asyncio.sleep(0)
+
+
+def _final(error: Exception) -> bool:
+    """Whether trying again would be of no use: the login is wrong, or the server is not ours."""
+    from nats.errors import SecureConnWantedError
+
+    untrusted = isinstance(error, ssl.SSLCertVerificationError | SecureConnWantedError)
+    return untrusted or "authorization violation" in str(error).lower()
 
 
 async def _within(*work: Coroutine[Any, Any, None]) -> bool:
