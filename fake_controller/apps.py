@@ -9,6 +9,7 @@ from appliance.config import ControllerConfig
 from fake_controller.acting import Acting
 from fake_controller.buildpacks import DEFAULT_STACK, check_lifecycle
 from fake_controller.errors import not_unique, unprocessable
+from fake_controller.events import HIDDEN
 from fake_controller.model import App, Space
 from fake_controller.processes import new_process
 from fake_controller.store import Tx
@@ -43,7 +44,9 @@ def create_app(
         **(labels or {}),
     )
     new_process(tx, app, "web", config, acting.actor)
-    acting.audit("audit.app.create", app)
+    request = {"name": name, "relationships": {"space": {"data": {"guid": space.guid}}}}
+    hidden = {"environment_variables": HIDDEN} if environment else {}
+    acting.audit("audit.app.create", app, {"request": request | hidden})
     return app
 
 

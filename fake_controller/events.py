@@ -20,6 +20,7 @@ from fake_controller.model import (
 )
 from fake_controller.store import Tx
 
+HIDDEN = "[PRIVATE DATA HIDDEN]"  # what stands for secrets in what people have asked for
 KEPT = 20_000  # events; older ones are forgotten
 PRUNED = 500  # at a time, so that pruning is rare
 

@@ -12,6 +12,7 @@ from appliance.kernel.vcap import services_by_label
 from fake_controller.access import secrets_in_space
 from fake_controller.acting import Acting
 from fake_controller.errors import unprocessable
+from fake_controller.events import HIDDEN
 from fake_controller.features import services_as
 from fake_controller.http.api import Api
 from fake_controller.http.relations import merged
@@ -46,7 +47,7 @@ def routes(api: Api) -> None:
             acting.audit(
                 "audit.app.update",
                 app,
-                {"request": {"environment_variables": "[PRIVATE DATA HIDDEN]"}},
+                {"request": {"environment_variables": HIDDEN}},
             )
             return acting.tx.change(app, environment=merged(app.environment, wanted.var))
 

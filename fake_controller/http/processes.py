@@ -13,6 +13,7 @@ from fake_controller.access import SUPPORTERS, changed_in_space
 from fake_controller.acting import Acting
 from fake_controller.consumption import check_process
 from fake_controller.errors import deployment_in_progress, unprocessable
+from fake_controller.events import HIDDEN
 from fake_controller.http.api import Api
 from fake_controller.http.instances import embedded, of_app
 from fake_controller.http.listing import Listing
@@ -174,7 +175,11 @@ def _change(acting: Acting, guid: str, wanted: ChangedProcess) -> None:
     acting.audit(
         "audit.app.process.update",
         acting.tx.need(App, process.app_guid),
-        {"process_guid": guid, "process_type": process.type},
+        {
+            "process_guid": guid,
+            "process_type": process.type,
+            "request": plain(wanted) | ({"command": HIDDEN} if wanted.command else {}),
+        },
     )
 
 

@@ -11,6 +11,7 @@ from fake_controller import present
 from fake_controller.access import changed_in_space
 from fake_controller.acting import Acting
 from fake_controller.errors import unprocessable
+from fake_controller.events import HIDDEN
 from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
 from fake_controller.http.relations import Metadata, ToOne, new_labels, plain, relabelled
@@ -155,5 +156,5 @@ def _login(authentication: Authentication) -> dict[str, str]:
 def _asked(wanted: NewBroker | ChangedBroker) -> dict[str, Any]:
     shown = plain(wanted)
     if wanted.authentication is not None:
-        shown["authentication"]["credentials"]["password"] = "[PRIVATE DATA HIDDEN]"
+        shown["authentication"]["credentials"]["password"] = HIDDEN
     return shown

@@ -13,6 +13,7 @@ from fake_controller import present
 from fake_controller.access import changed_in_space, secrets_in_space
 from fake_controller.acting import Acting
 from fake_controller.errors import CloudError, missing, unprocessable
+from fake_controller.events import HIDDEN
 from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
 from fake_controller.http.organizations import ORGANIZATIONS
@@ -293,5 +294,5 @@ def asked(wanted: msgspec.Struct) -> dict[str, Any]:
     shown = plain(wanted)
     for secret in ("credentials", "parameters"):
         if secret in shown:
-            shown[secret] = "[PRIVATE DATA HIDDEN]"
+            shown[secret] = HIDDEN
     return shown

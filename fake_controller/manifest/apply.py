@@ -19,6 +19,7 @@ from fake_controller.apps import create_app
 from fake_controller.buildpacks import check_lifecycle
 from fake_controller.consumption import check_process
 from fake_controller.errors import CloudError, deployment_in_progress, unprocessable
+from fake_controller.events import HIDDEN
 from fake_controller.features import exclude_each_other
 from fake_controller.manifest.binding import bind_services
 from fake_controller.manifest.generate import written
@@ -28,8 +29,6 @@ from fake_controller.model import App, Deployment, Process, Sidecar, Space
 from fake_controller.processes import new_process
 from fake_controller.services.binding import Begun
 from fake_controller.sidecars import change_sidecar, check_memory, create_sidecar
-
-HIDDEN = "[PRIVATE DATA HIDDEN]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +121,8 @@ def _apply_process(
         if deploying:
             raise unprocessable("Cannot update this process while a deployment is in flight.")
         process = tx.change(process, **wanted.changes)
-        acting.audit("audit.app.process.update", app, _about(process))
+        request = wanted.changes | ({"command": HIDDEN} if "command" in wanted.changes else {})
+        acting.audit("audit.app.process.update", app, _about(process) | {"request": request})
     if not wanted.scale:
         return None
     if deploying:
@@ -136,7 +136,8 @@ def _apply_process(
 
 
 def _about(process: Process) -> dict[str, object]:
-    return {"process_guid": process.guid, "process_type": process.type}
+    named = {"process_guid": process.guid, "process_type": process.type}
+    return named | {"manifest_triggered": True}
 
 
 def _apply_sidecars(acting: Acting, app: App, manifest: AppManifest) -> None:
@@ -176,7 +177,8 @@ def _apply_app(acting: Acting, app: App, manifest: AppManifest) -> App:
         return app
     if (wanted.buildpacks, wanted.stack) != (app.buildpacks, app.stack):
         check_lifecycle(acting.tx, wanted.buildpacks, wanted.stack)
-    acting.audit("audit.app.update", app, {"request": {"manifest_triggered": True}})
+    about = {"manifest_triggered": True, "request": {"name": app.name}}
+    acting.audit("audit.app.update", app, about)
     return acting.tx.change(
         app,
         buildpacks=wanted.buildpacks,

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from .cli import Cf
-from .reads import App, AuditEvent, Enabled, Env, Feature, Process, Route, Var
+from .reads import App, AuditEvent, Enabled, Env, Feature, Process, Route, Sidecar, Stats, Var
 from .steps import look, look_once, mapped, new_app, pushed, summary, to
 
 
@@ -165,6 +165,22 @@ def test_ssh_is_enabled_and_disabled(cf: Cf) -> None:
     assert not cf.patch(space, {"enabled": False}, Feature).enabled
     assert cf.patch(f"{own}/features/ssh", {"enabled": True}, Feature).enabled
     assert cf.get(f"{own}/ssh_enabled", Enabled).reason
+
+
+def test_ssh_looks_for_a_running_instance(cf: Cf) -> None:
+    """``cf ssh``: a code, the app, and of its processes the sidecars and instances."""
+    pushed(cf)
+    cf.send("GET", "/", status=200)
+    code = cf.send("GET", "/oauth/authorize?client_id=ssh-proxy&response_type=code")
+    assert code.status == 302
+    app = look(cf, "a")
+    assert app.state == "STARTED"
+
+    [web] = [one for one in cf.list(f"/v3/apps/{app.guid}/processes", Process) if one.type == "web"]
+    assert cf.list(f"/v3/processes/{web.guid}/sidecars", Sidecar) == []
+    [stat] = cf.get(f"/v3/processes/{web.guid}/stats", Stats).resources
+    assert (stat.state, stat.index) == ("RUNNING", 0)
+    assert web.guid == app.guid  # so that either is a name to log in by
 
 
 def test_create_app_manifest(cf: Cf) -> None:

@@ -119,6 +119,31 @@ def test_services_are_audited(cf: Cf) -> None:
     assert wanted - audited(cf, space_guids=cf.space) == set()
 
 
+def test_events_tell_what_was_asked_for_but_no_secrets(cf: Cf) -> None:
+    """``cf events`` shows it; space auditors may read it."""
+    body = {
+        "name": "a",
+        "environment_variables": {"SECRET": "s3cret"},
+        "relationships": {"space": to(cf.space)},
+    }
+    app = cf.post("/v3/apps", body, App)
+    path = f"/v3/apps/{app.guid}"
+    cf.send("PATCH", f"/v3/processes/{app.guid}", {"command": "run --key s3cret"}, status=200)
+    cf.send("PATCH", f"{path}/environment_variables", {"var": {"SECRET": "s3cret"}}, status=200)
+    cf.post(f"{path}/processes/web/actions/scale", {"instances": 2}, Process, 202)
+    text = b"applications: [{name: a, command: run s3cret, instances: 3, env: {SECRET: s3cret}}]"
+    apply = f"/v3/spaces/{cf.space}/actions/apply_manifest"
+    cf.done(cf.send("POST", apply, text, kind="text/yaml", status=202))
+
+    events = cf.list(f"/v3/audit_events?per_page=5000&target_guids={app.guid}", AuditEvent)
+
+    assert "s3cret" not in repr([event.data for event in events if "manifest" not in event.type])
+    asked = [event.data["request"] for event in events if event.type == "audit.app.process.scale"]
+    assert sorted(request["instances"] for request in asked) == [2, 3]
+    [made] = [event.data["request"] for event in events if event.type == "audit.app.create"]
+    assert (made["name"], made["environment_variables"]) == ("a", "[PRIVATE DATA HIDDEN]")
+
+
 def test_a_crash_is_an_event_that_says_why(cf: Cf, installation: Installation) -> None:
     """What the description column of ``cf events`` is made of."""
     installation.dea.fate = "CRASHED"
