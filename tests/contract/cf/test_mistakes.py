@@ -11,19 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from fake_controller.http.table import RESOURCES, served
-
 from .cli import Cf, Part
+from .lists import LISTS
 from .reads import App, Buildpack, Deployment, Package, Process, Role, Route, Stack, Task
 from .steps import mapped, new_app, new_package, new_route, pushed, to, zipped
-
-#: Every list of the API that needs no guid.
-LISTS = sorted(
-    path
-    for resource in RESOURCES
-    for method, path in served(resource)
-    if method == "GET" and path.startswith("/v3/") and path.count("/") == 2 and path.endswith("s")
-)
 
 
 def test_links_are_absolute_and_begin_as_the_client_has_reached_us(cf: Cf) -> None:
