@@ -98,18 +98,20 @@ def test_resources_are_never_null(cf: Cf, path: str) -> None:
     assert isinstance(shown["resources"], list)
 
 
-def test_a_package_does_not_wait_for_ever(cf: Cf) -> None:
-    """One that cannot be unpacked has failed, and says so; clients wait without an end."""
+def test_bits_that_cannot_be_used_are_refused_at_once(cf: Cf) -> None:
+    """Clients wait without an end for a package that nobody works on; it may be tried again."""
     app = new_app(cf)
     body = {"type": "bits", "relationships": {"app": to(app.guid)}}
-    package = cf.post("/v3/packages", body, Package)
+    path = f"/v3/packages/{cf.post('/v3/packages', body, Package).guid}"
 
-    cf.form(f"/v3/packages/{package.guid}/upload", Part("bits", b"no zip", file="p.zip"))
+    refused = cf.form(f"{path}/upload", Part("bits", b"no zip", file="p.zip"))
 
-    assert cf.get(f"/v3/packages/{package.guid}", Package).state in ("FAILED", "AWAITING_UPLOAD")
-    bits = Part("bits", zipped({"a": ""}), file="p.zip")
-    if cf.get(f"/v3/packages/{package.guid}", Package).state == "AWAITING_UPLOAD":
-        assert cf.form(f"/v3/packages/{package.guid}/upload", bits).status == 200
+    assert refused.status == 422
+    shown = cf.get(path, Package)
+    assert shown.state == "AWAITING_UPLOAD"
+    assert "no zip" in (shown.data.error or "")
+    good = cf.form(f"{path}/upload", Part("bits", zipped({"a": ""}), file="p.zip"))
+    assert (good.status, good.json["state"]) == (200, "READY")
 
 
 def test_processes_name_their_app_and_routes_their_destinations(cf: Cf) -> None:
