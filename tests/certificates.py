@@ -37,7 +37,7 @@ def make_certificates(folder: Path) -> Certificates:
     for name in ("ca", "other"):
         openssl(
             "req", "-x509", *key, "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem",
-            "-subj", f"/CN={name}", "-days", 2,
+            "-subj", f"/CN={name}", "-days", 2, "-addext", "keyUsage=critical,keyCertSign,cRLSign",
         )  # fmt: skip
     for name, names in (("server", "IP:127.0.0.1,DNS:nats.example"), ("client", "DNS:client")):
         openssl(
@@ -45,6 +45,7 @@ def make_certificates(folder: Path) -> Certificates:
             "-subj", f"/CN={name}", "-days", 2, "-CA", folder / "ca.pem",
             "-CAkey", folder / "ca.key", "-addext", f"subjectAltName={names}",
             "-addext", "basicConstraints=critical,CA:FALSE",
+            "-addext", "keyUsage=critical,digitalSignature",
         )  # fmt: skip
     return Certificates(
         ca=folder / "ca.pem",

@@ -81,7 +81,7 @@ JUDGES: dict[str, Callable[[Response], Any]] = {
         ("progress", 200, {"state": "odd"}, "broker returned 'odd'.", False),
         ("progress", 200, {}, "missing required field `state`", False),
         ("progress", 500, {}, "invalid response. Status Code: 500", True),
-        ("provision", 201, b'{"a":' * 5000 + b"1" + b"}" * 5000, "JSON object", True),
+        ("provision", 201, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "JSON object", True),
         ("provision", 201, b'{"a":' * 150 + b"1" + b"}" * 150, "nested deeper than 100", True),
         ("provision", 201, b'{"a":"\xff"}', "JSON object", True),
         ("provision", 500, b"z" * 100_000, "This message has been truncated", True),
