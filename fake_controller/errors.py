@@ -22,6 +22,12 @@ class LegacyError(CloudError):
     """An error as the controller of 2012 wrote it: ``{"code", "description"}``."""
 
 
+class OldApiError(CloudError):
+    """For version 2 of the API, which is not there: in its form, too, for those that ask for it."""
+
+    description = "There is no version 2 of the API here. Use version 8 of the cf CLI."
+
+
 class UaaError(CloudError):
     """An error as UAA writes it: ``{"error", "error_description"}``."""
 
@@ -52,9 +58,10 @@ def missing(what: str) -> CloudError:
     return CloudError(404, 10010, "CF-ResourceNotFound", f"{what} not found")
 
 
-def unknown_request() -> CloudError:
-    """404 for a path that does not exist."""
-    return CloudError(404, 10000, "CF-NotFound", "Unknown request")
+def unknown_request(path: str = "") -> CloudError:
+    """404 for a *path* that does not exist."""
+    kind = OldApiError if path.startswith("/v2/") else CloudError
+    return kind(404, 10000, "CF-NotFound", "Unknown request")
 
 
 def draining() -> CloudError:
@@ -168,6 +175,8 @@ def present_error(error: ApplianceError) -> tuple[int, dict[str, str], bytes]:
     body: dict[str, object] = {"errors": [_detail(number, title, detail)]}
     if isinstance(error, LegacyError):
         body = {"code": number, "description": detail}
+    elif isinstance(error, OldApiError):
+        body |= {"code": number, "error_code": title, "description": error.description}
     elif isinstance(error, UaaError):
         body = {"error": title, "error_description": detail}
     headers = {"content-type": "application/json"}

@@ -176,7 +176,7 @@ def make_routes(cc: Controller, workers: Workers) -> QuartTrio:
         else:
             cc.unknown.note(request.method, path)
             cc.kit.trace.event("request.unknown", method=request.method, path=path)
-            error = unknown_request()
+            error = unknown_request(path)
         status, headers, body = present_error(error)
         return Response(body, status=status, headers=headers)
 

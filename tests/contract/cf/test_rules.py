@@ -224,25 +224,31 @@ def test_what_is_missing_is_named(cf: Cf, method: str, path: str, detail: str) -
         ("GET", "/v3/nothing"),
         ("GET", "/nothing"),
         ("PUT", "/v3/apps"),
-        ("GET", "/v2/info"),
-        ("GET", "/v2/apps?q=name:x&q=space_guid:g"),
-        ("POST", "/v2/user_provided_service_instances"),
     ],
 )
 def test_an_unknown_path_says_so(cf: Cf, method: str, path: str) -> None:
-    """In exactly these words; of the old API there is nothing."""
+    """In exactly these words."""
     answer = cf.send(method, path, status=404)
 
     error = {"code": 10000, "title": "CF-NotFound", "detail": "Unknown request"}
     assert answer.json == {"errors": [error]}
 
 
-@pytest.mark.parametrize("path", ["/v2/info", "/v2/apps"])
-def test_the_old_api_is_missing_without_a_token_too(anonymous: Cf, path: str) -> None:
-    """404 in JSON: cf 7 asks before it says who it is."""
-    answer = anonymous.send("GET", path, status=404)
-
-    assert answer.json["errors"][0]["detail"] == "Unknown request"
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v2/info"),
+        ("GET", "/v2/apps?q=name:x&q=space_guid:g"),
+        ("POST", "/v2/user_provided_service_instances"),
+    ],
+)
+def test_of_the_old_api_there_is_nothing(cf: Cf, anonymous: Cf, method: str, path: str) -> None:
+    """404 in both forms, without a token, too: cf 7 shows the description of its own."""
+    for who in (cf, anonymous):
+        shown = who.send(method, path, status=404).json
+        assert shown["errors"][0]["detail"] == "Unknown request"
+        assert (shown["code"], shown["error_code"]) == (10000, "CF-NotFound")
+        assert "version 8 of the cf CLI" in shown["description"]
 
 
 def test_several_faults_are_several_errors(cf: Cf) -> None:
