@@ -167,6 +167,10 @@ class Actual:
         for instance in self.of(process):
             if instance.run == run:
                 by_index.setdefault(instance.index, instance)
+        why = self.refused.get(process)
+        down = Instance(
+            process=process, version="", guid="", index=0, state="DOWN", since=0, details=why
+        )
         shown = []
         for index in range(wanted):
             known = by_index.get(index)
@@ -180,10 +184,7 @@ class Actual:
             elif known is not None:
                 shown.append(known)
             else:
-                down = Instance(
-                    process=process, version="", guid="", index=index, state="DOWN", since=0
-                )
-                shown.append(replace(down, details=self.refused.get(process)))
+                shown.append(replace(down, index=index))
         return shown
 
     @property

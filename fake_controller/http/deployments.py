@@ -16,6 +16,7 @@ from fake_controller.http.api import Api
 from fake_controller.http.listing import Listing
 from fake_controller.http.relations import Guid, Metadata, OfApp, new_labels, plain
 from fake_controller.model import App, Deployment, Process
+from fake_controller.model.apps import MOST_INSTANCES
 from fake_controller.store import Tx
 
 DEPLOYMENTS = Listing(
@@ -154,8 +155,10 @@ def understand(wanted: NewDeployment) -> Wanted:
     for name, low in (("memory_in_mb", 1), ("disk_in_mb", 1), ("log_rate", -1)):
         if limits[name] is not None and not low <= limits[name] < 2**31:
             raise unprocessable(f"{name.replace('_', ' ').capitalize()} must be at least {low}")
-    if options.web_instances is not None and not 1 <= options.web_instances < 2**31:
+    if options.web_instances is not None and options.web_instances < 1:
         raise unprocessable("Web instances must be an integer greater than 0")
+    if (options.web_instances or 0) > MOST_INSTANCES:
+        raise unprocessable(f"Web instances must be less than or equal to {MOST_INSTANCES}")
     return Wanted(
         app_guid=wanted.relationships.app.guid,
         droplet_guid=wanted.droplet.guid if wanted.droplet else None,

@@ -19,11 +19,12 @@ from fake_controller.http.instances import embedded, of_app
 from fake_controller.http.listing import Listing
 from fake_controller.http.relations import Metadata, plain, relabelled
 from fake_controller.model import App, Deployment, Droplet, Process
+from fake_controller.model.apps import MOST_INSTANCES
 from fake_controller.sidecars import check_memory
 from fake_controller.store import Tx
 
 SUPPORTED = changed_in_space("app.space_guid", SUPPORTERS)
-MOST = 2**31 - 1  # instances, or MB: what the platform stores
+MOST = 2**31 - 1  # MB: what the platform stores
 #: What can be scaled: its least value, and the rule in words.
 LEAST = (
     ("instances", 0, "greater than or equal to 0"),
@@ -133,6 +134,8 @@ async def _scale(api: Api, guid: str, wanted: Scale) -> Response:
         value = getattr(wanted, name)
         if value is not None and not low <= value <= MOST:
             raise unprocessable(f"{name.replace('_', ' ').capitalize()} must be {rule}")
+    if (wanted.instances or 0) > MOST_INSTANCES:
+        raise unprocessable(f"Instances must be less than or equal to {MOST_INSTANCES}")
 
     def work(acting: Acting) -> Process:
         acting.need_enabled("app_scaling")

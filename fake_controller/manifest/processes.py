@@ -8,9 +8,9 @@ from typing import Any
 
 from fake_controller.manifest.payload import ProcessManifest
 from fake_controller.manifest.sizes import SizeError, log_rate, size_in_mb
+from fake_controller.model.apps import MOST_INSTANCES
 
 WEB = "web"
-MOST_INSTANCES = 2_000_000
 MOST = 2**31 - 1  # MB or seconds: what the platform stores
 MOST_RATE = 2**63 - 1
 MOST_COMMAND = 4096  # characters

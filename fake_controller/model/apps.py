@@ -26,6 +26,10 @@ class App(Record, frozen=True, kw_only=True):
     features: dict[str, bool] = field(default_factory=dict)  # those that were switched
 
 
+#: Of one process: each look at it lists them all, and so does each start.
+MOST_INSTANCES = 2_000
+
+
 class Process(Record, frozen=True, kw_only=True):
     """One process type of an app. The first web process has the app's own guid.
 

@@ -126,6 +126,24 @@ def test_scale_instances(cf: Cf, body: dict[str, Any]) -> None:
     assert states(cf, app.guid) == []
 
 
+def test_there_are_only_so_many_instances(cf: Cf) -> None:
+    """Each look lists them all: by any way to ask for more, it is refused and named."""
+    app = pushed(cf)
+    scale = f"/v3/apps/{app.guid}/processes/web/actions/scale"
+    rule = "must be less than or equal to 2000"
+
+    assert cf.post(scale, {"instances": 2000}, Process, 202).instances == 2000
+    assert len(states(cf, app.guid)) == 2000
+    assert cf.post(scale, {"instances": 1}, Process, 202).instances == 1
+    assert cf.refused("POST", scale, {"instances": 2001}) == f"Instances {rule}"
+    body = {"options": {"web_instances": 2001}, "relationships": {"app": to(app.guid)}}
+    assert cf.refused("POST", "/v3/deployments", body) == f"Web instances {rule}"
+    text = b"applications: [{name: a, instances: 2001}]"
+    path = f"/v3/spaces/{cf.space}/actions/apply_manifest"
+    [error] = cf.send("POST", path, text, kind="text/yaml", status=422).json["errors"]
+    assert error["detail"].endswith(f"Instances {rule}")
+
+
 @pytest.mark.parametrize("memory", [96, "96"])
 def test_scale_limits(cf: Cf, memory: int | str) -> None:
     """Memory, disk and log rate; the CLI stops and starts the app itself."""

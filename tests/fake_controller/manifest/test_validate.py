@@ -35,7 +35,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"instances": 1.5}, ['Process "web": Instances must be an integer']),
     ({"instances": "many"}, ['Process "web": Instances is not a number']),
     ({"instances": True}, ['Process "web": Instances is not a number']),
-    ({"instances": 2_000_001}, ['Process "web": Instances must be less than or equal to 2000000']),
+    ({"instances": 2_000_001}, ['Process "web": Instances must be less than or equal to 2000']),
     ({"timeout": 0}, ['Process "web": Timeout must be greater than or equal to 1']),
     ({"health-check-invocation-timeout": "x"},
      ['Process "web": Health check invocation timeout is not a number']),
