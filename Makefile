@@ -31,7 +31,7 @@ tests: $(READY)
 	$(BIN)/pytest -m "not soak" $(ARGS)
 
 soak: $(READY)        ## the long loops
-	$(BIN)/pytest -m soak $(ARGS)
+	$(BIN)/pytest -m soak -o faulthandler_timeout=3600 $(ARGS)  # long is no hang there
 
 bench: $(READY)       ## measure, against named peers; the table goes to docs/benchmarks.md
 	$(BIN)/python -m benchmarks
