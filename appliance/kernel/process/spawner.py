@@ -58,6 +58,7 @@ class Child:
         self._note = note
         self._group: Group | None = None
         self._ended = trio.Event()
+        self._placed = trio.Event()  # it is in its groups, or never will be in any
         self.pid = made.popen.pid
         self.stdin = trio.lowlevel.FdStream(made.stdin) if made.stdin is not None else None
         self.stdout = trio.lowlevel.FdStream(made.stdout) if made.stdout is not None else None
@@ -134,6 +135,8 @@ class Child:
 
     async def join_beside(self, other: Child) -> None:
         """Put it into the groups of *other*, unless it ends soon. For the spawner only."""
+        # Who comes right after the start of *other* may be here before it has groups.
+        await other._placed.wait()
         if other._group is not None and not await self._ends_soon():
             with suppress(OSError):  # they are gone: *other* has just ended, and it is to end too
                 await trio.to_thread.run_sync(
@@ -336,6 +339,7 @@ class Spawner:
             await child.join_beside(beside)
         elif limits is not None:
             await child.join_groups(limits)
+        child._placed.set()
         await child.ending()
         if not self._closed:  # else it was given up, and there is no thread to collect it
             await child.reap()
